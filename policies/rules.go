@@ -248,6 +248,7 @@ func (e *Engine) tighten(ctx context.Context, in *Input, v Verdict) Verdict {
 		}
 		return v
 	}
+	v.Bundle = rules.rev
 	v.Revision += " " + rules.rev
 	if rules.needsFinal && write(in.Method) && !in.Final {
 		// The service that applies the change asks again.

@@ -92,6 +92,7 @@ type Verdict struct {
 	Allow      bool
 	Violations []Violation // of every mode, enforce first
 	Revision   string      // "ipsie-il1@<sha256 prefix of the Rego sources>"
+	Bundle     string      // name of the tenant's bundle that judged too, or must (Later); empty for none
 	Hold       *Hold       // of an allowed deletion of a user: its accounts wait for an operator
 	Failure    string      // set when the engine itself failed: the answer is 503, not 403
 	Reason     string      // of the failure, for operators: which rule of a tenant, and what is wrong with it; may be ""

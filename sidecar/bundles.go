@@ -39,7 +39,7 @@ func (s *Server) openBundles(ctx context.Context) error {
 		return err
 	}
 	s.bundles = bundles.New(bundles.Options{
-		Dir: filepath.Join(s.opts.Config.DataDir, "bundles"), Activate: s.activate,
+		Bytes: s.policyBundle, Activate: s.activate,
 		Judge: s.judgeWrites, Record: s.recordFetched, Now: s.opts.Now, Logger: s.opts.Logger,
 		Compiler: s.opts.Compiler,
 		Last: func(ctx context.Context, tenant string) (bundles.Entry, error) {
@@ -50,15 +50,65 @@ func (s *Server) openBundles(ctx context.Context) error {
 		},
 	})
 	s.registry.MustRegister(s.bundles.Metrics())
+	s.onClose(closer(s.bundles.Close))
+	if s.store != nil {
+		stop, err := admin.FollowPolicies(ctx, s.store, s.bundles)
+		s.onClose(closer(stop))
+		if err != nil {
+			return fmt.Errorf("reading the policy bundles of the store: %w", err)
+		}
+		s.bundles.TakeOver(ctx, filepath.Join(s.opts.Config.DataDir, "bundles"), tenants, s.recordTakenOver)
+	}
 	s.bundles.SetTenants(ctx, tenants)
 	return nil
 }
 
+// policyBundle returns a kept bundle.
+func (s *Server) policyBundle(ctx context.Context, tenant, sum string) ([]byte, error) {
+	if s.store == nil {
+		return s.edge.PolicyBundle(ctx, tenant, sum)
+	}
+	return admin.PolicyBundle(ctx, s.store, tenant, sum)
+}
+
+// policies returns the bundles of all tenants for an edge.
+func (s *Server) policies() []store.Change {
+	all := s.bundles.Documents()
+	out := make([]store.Change, 0, len(all))
+	for _, d := range all {
+		at := store.Seq(d.Version)
+		out = append(out, store.Change{
+			Seq: at, Tenant: d.Tenant, Type: store.ChangePolicy, Policy: &store.Policy{Document: d.Content, Version: at},
+		})
+	}
+	return out
+}
+
+// applyPolicies takes over bundles that a core tells an edge. All says that they are those of all tenants.
+func (s *Server) applyPolicies(changes []store.Change, all bool) {
+	var docs []bundles.Document
+	for i := range changes {
+		if d, ok := admin.PolicyDocument(&changes[i]); ok {
+			docs = append(docs, d)
+		}
+	}
+	if all {
+		s.bundles.Replace(docs)
+		return
+	}
+	for _, d := range docs {
+		s.bundles.Apply(d)
+	}
+}
+
+// recordTakenOver writes a bundle that a former version kept in a folder.
+func (s *Server) recordTakenOver(ctx context.Context, tenant string, c bundles.Change) error {
+	cause := store.Cause{Actor: "system", RequestID: rand.Text(), Action: admin.PolicyTakenOver, Decision: "configuration"}
+	return admin.RecordPolicy(ctx, s.store, tenant, cause, c)
+}
+
 // recordFetched writes a bundle that a source brings to the audit trail.
 func (s *Server) recordFetched(ctx context.Context, tenant string, c bundles.Change) error {
-	if s.store == nil {
-		return nil // the cores record it
-	}
 	cause := store.Cause{Actor: "system", RequestID: rand.Text(), Action: admin.PolicyFetched, Decision: "configuration"}
 	return admin.RecordPolicy(ctx, s.store, tenant, cause, c)
 }
@@ -85,6 +135,9 @@ func bundleTenants(cfg *config.Config) ([]bundles.Tenant, error) {
 		var err error
 		if t.Source, err = bundleSource(p); err != nil {
 			return nil, fmt.Errorf("tenant %s: %w", t.Name, err)
+		}
+		if cfg.Cluster.IsEdge() {
+			t.Source = nil // it gets what the cores have in force
 		}
 		out = append(out, t)
 	}

@@ -156,6 +156,7 @@ func (s *Server) openCluster(context.Context) (err error) {
 	}
 	s.core, err = cluster.New(cluster.Options{
 		Name: c.Name, Store: s.store, Messages: s.log, Directory: s.store, Note: s.noteOfEdge,
+		Policies: s.policies, Bundle: s.policyBundle,
 		Cut:     func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
 		Lost:    func(ctx context.Context) { s.authz.CutAll(ctx) },
 		Version: s.opts.Version, Config: s.parts,

@@ -36,11 +36,12 @@ func (s *Server) openEdge(context.Context) error {
 	s.edge, err = cluster.NewEdge(cluster.EdgeOptions{
 		Name: c.Name, Cores: c.Cores, TLS: conf.client, Locks: s.locks,
 		Forget: func(ch *store.Change) { s.names.Forget(ch) }, Reset: func() { s.names.Reset() },
-		Cut:     func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
-		CutAll:  s.cutLocked,
-		Lost:    func(ctx context.Context) { s.authz.CutAll(ctx) },
-		Lease:   s.leaseOptions(),
-		Version: s.opts.Version, Logger: s.opts.Logger, Metrics: s.registry,
+		Policies: s.applyPolicies,
+		Cut:      func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
+		CutAll:   s.cutLocked,
+		Lost:     func(ctx context.Context) { s.authz.CutAll(ctx) },
+		Lease:    s.leaseOptions(),
+		Version:  s.opts.Version, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("joining the cluster: %w", err)

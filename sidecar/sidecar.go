@@ -262,7 +262,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
-		Current: s.upToDate, Confirm: s.confirm,
+		Current: s.upToDate, Settled: s.bundles.Settled, Confirm: s.confirm,
 		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens, Recent: s.recent.Of,
 		Judged: s.judged, Used: s.clients.Note, Decided: s.decided, Now: s.opts.Now,
 		Logger: s.opts.Logger, Metrics: s.registry,

@@ -37,6 +37,7 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 		o := store.TenantOptions{
 			Targets:          make([]store.Target, 0, len(t.Apps)),
 			UniqueExternalID: policies.TraitsOf(t.Profile).UniqueExternalID, Issuer: t.ExternalURL,
+			Policy: t.Policy != nil,
 		}
 		for j := range t.Apps {
 			target := store.Target{App: t.Apps[j].Name, Lifetime: t.Apps[j].CredentialLifetime}

@@ -66,6 +66,9 @@ func (c *content) addChanges(seq Seq, encoded []byte) error {
 		if changes[i].Operator != nil {
 			changes[i].Operator.Version = seq
 		}
+		if changes[i].Policy != nil {
+			changes[i].Policy.Version = seq
+		}
 		c.changes = append(c.changes, changes[i])
 	}
 	return nil

@@ -136,18 +136,18 @@ func noteCore(tx *machine.Tx, c CoreChange) (err error) {
 // restricts reports whether a change can take a right away from somebody.
 func (c *Change) restricts() bool {
 	switch c.Type {
-	case ChangeLock, ChangeOperatorLock, ChangeClient, ChangePause, ChangeKey, ChangeToken:
+	case ChangeLock, ChangeOperatorLock, ChangeClient, ChangePause, ChangeKey, ChangeToken, ChangePolicy:
 		return true
 	default:
 		return false
 	}
 }
 
-// Decides reports whether requests of applications are decided by what the change says: it changes a lock, or a user
-// whose names [NameCache] may remember.
+// Decides reports whether requests of applications are decided by what the change says: it changes a lock, a user
+// whose names [NameCache] may remember, or the policy bundle of a tenant, which may deny routes.
 func (c *Change) Decides() bool {
 	switch c.Type {
-	case ChangeLock, ChangeOperatorLock, ChangeUserUpdated, ChangeUserDeleted:
+	case ChangeLock, ChangeOperatorLock, ChangeUserUpdated, ChangeUserDeleted, ChangePolicy:
 		return true
 	default:
 		return false

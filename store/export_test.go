@@ -36,7 +36,8 @@ func SampleKeys() [][]byte {
 		key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), key(kindHeld, "acme", "j"), auditKey("acme", 3),
 		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"),
 		key(kindUser, "acme", strings.Repeat("x", 600)), key(kindOperatorLock, "acme", "lock-1"),
-		revokedKey("acme", 9, "jti"),
+		revokedKey("acme", 9, "jti"), key(kindPolicy, "acme"), key(kindPolicyDocument, "acme"),
+		policyPartKey("acme", "5a", 2),
 	}
 }
 

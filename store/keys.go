@@ -54,6 +54,10 @@ const (
 	kindOperatorLock = 'z'
 	kindCore         = 'E'
 
+	kindPolicy         = 'B'
+	kindPolicyDocument = 'D'
+	kindPolicyPart     = 'T'
+
 	// The rows of clients of former versions, see moveClients.
 	kindFormerClient    = 'C'
 	kindFormerClientUse = 'f'
@@ -111,6 +115,10 @@ var keyKinds = [...]keyKind{
 	{kind: kindPause, name: "pause"},                                         // -> since when SCIM is paused
 	{kind: kindKey, name: "signing key", parts: 1},                           // id -> key
 	{kind: kindRevoked, name: "revoked token", parts: 1, number: 1},          // be64(time) jti, until it has expired
+	// Policy bundles.
+	{kind: kindPolicy, name: "policy bundle in force"},                           // -> its name
+	{kind: kindPolicyDocument, name: "policy document"},                          // -> what is known of the kept ones
+	{kind: kindPolicyPart, name: "part of a policy bundle", parts: 1, number: 2}, // digest be64(n) -> bytes
 	// The installation. The tenant is empty.
 	{kind: kindCore, name: "core", parts: 1}, // id -> core
 }

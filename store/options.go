@@ -24,6 +24,7 @@ type TenantOptions struct {
 	UniqueExternalID bool // no two users have the same externalId
 	Targets          []Target
 	Issuer           string // the tenant's own issuer of access tokens
+	Policy           bool   // a change of a client needs the verdict of the bundle in force, see Cause.Policy
 }
 
 // Options configures Open.

@@ -181,7 +181,8 @@ func (s *Store) View(ctx context.Context, tenant string, fn func(*Reader) error)
 // with another change it runs fn again on a new snapshot. So fn does no I/O, takes the
 // time from tx.Now, and leaves no effects when it fails. Update returns an error of fn
 // unchanged and then writes nothing. It returns ErrClientEnded for a change in the name of
-// a client that is disabled, deleted or expired, and ErrPaused for one while the tenant is paused.
+// a client that is disabled, deleted or expired, ErrPaused for one while the tenant is paused, and ErrPolicyChanged
+// for one that another policy bundle has judged than the one in force.
 //
 // It returns after the record is on stable storage, the lock table has it and every
 // watcher has run. It waits for a queued change even when ctx ends. Seq is the version of
@@ -207,7 +208,7 @@ func (s *Store) update(ctx context.Context, tenant string, cause Cause, fn func(
 		if err := fn(t); err != nil {
 			return err
 		}
-		if err := cmp.Or(t.checkClient(), t.checkPause()); err != nil {
+		if err := cmp.Or(t.checkClient(), t.checkPause(), t.checkPolicy()); err != nil {
 			return err
 		}
 		return t.finish()

@@ -66,13 +66,15 @@ type Cause struct {
 	RequestID string    // required
 	Remote    string    // address the request came from, as Envoy saw it
 	Method    string
-	Path      string    // path only, no query
-	Action    string    // "user.create", "user.patch", "token.issue", …
-	Decision  string    // profile and revision that allowed it, or "internal"; required
-	Attrs     []string  // names of the changed attributes, never values
-	Received  time.Time // when the request arrived; zero means now
-	Claimed   string    // name that an operator gave, which nobody checked; may be empty
-	Reason    string    // of an operator, one line; may be empty
+	Path      string // path only, no query
+	Action    string // "user.create", "user.patch", "token.issue", …
+	Decision  string // profile and revision that allowed it, or "internal"; required
+	// Policy is the name of the policy bundle that judged the change, empty for none. See TenantOptions.Policy.
+	Policy   string    `json:"-"`
+	Attrs    []string  // names of the changed attributes, never values
+	Received time.Time // when the request arrived; zero means now
+	Claimed  string    // name that an operator gave, which nobody checked; may be empty
+	Reason   string    // of an operator, one line; may be empty
 }
 
 // User is a SCIM user. Resource has the attributes with the canonical names of the schema,
@@ -301,6 +303,7 @@ type Change struct {
 	Issuer    string        `json:",omitempty"` // of a ChangeClient: with ID, its [ClientName]
 	Client    *Client       `json:",omitempty"` // of a ChangeClient, nil when its tombstone was deleted
 	Pause     *Pause        `json:",omitempty"` // of a ChangePause, nil when the tenant was resumed
+	Policy    *Policy       `json:",omitempty"` // of a ChangePolicy
 	Ended     bool          `json:",omitempty"` // of a ChangeKey: the key signs nothing that is accepted any more
 	Until     time.Time     `json:",omitzero"`  // of a ChangeToken: when the token has expired for everybody
 	Core      *CoreChange   `json:",omitempty"` // of a ChangeCore, which is not in the feed
@@ -323,6 +326,7 @@ const (
 	ChangeJob          ChangeType = "job"
 	ChangeClient       ChangeType = "client"
 	ChangePause        ChangeType = "pause"
+	ChangePolicy       ChangeType = "policy"
 	ChangeKey          ChangeType = "key"           // ID is that of a signing key
 	ChangeToken        ChangeType = "token.revoked" // ID is the jti of an access token
 	ChangeCore         ChangeType = "core"

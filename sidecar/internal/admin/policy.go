@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -25,7 +26,8 @@ const policyResource = "policy"
 
 // The actions of these records.
 const (
-	PolicyFetched    = "policy.fetch" // by scimward or an operator
+	PolicyFetched    = "policy.fetch"    // by scimward or an operator
+	PolicyTakenOver  = "policy.takeover" // by scimward, of a former version
 	policyPushed     = "policy.push"
 	policyRolledBack = "policy.rollback"
 )
@@ -62,7 +64,7 @@ type PolicyLog struct {
 // PolicyEvent is one audit record about the bundle of a tenant.
 type PolicyEvent struct {
 	Time    time.Time `json:"time"`
-	Action  string    `json:"action"` // policy.fetch, policy.push or policy.rollback
+	Action  string    `json:"action"` // policy.fetch, policy.push, policy.rollback or policy.takeover
 	Actor   string    `json:"actor"`
 	Claimed string    `json:"claimed,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
@@ -161,7 +163,7 @@ func (h *Handler) changePolicy(
 	case errors.Is(err, bundles.ErrNoEarlier):
 		return nil, refuse(http.StatusNotFound, "tenant %s: %v. Push a bundle with a higher serial, or name a revision "+
 			"with --to: `scimward policy status --tenant %s` lists them", a.Tenant, err, a.Tenant)
-	case errors.Is(err, bundles.ErrRolledBack):
+	case errors.Is(err, bundles.ErrRolledBack) || errors.Is(err, bundles.ErrOvertaken):
 		return nil, refuse(http.StatusConflict, "tenant %s: %v", a.Tenant, err)
 	case errors.Is(err, bundles.ErrNoPolicy) || errors.Is(err, bundles.ErrNoSource):
 		return nil, refuse(http.StatusConflict, "tenant %s: %v", a.Tenant, err)
@@ -182,7 +184,7 @@ func LastPolicy(ctx context.Context, s *store.Store, tenant string) (last bundle
 	err = s.View(ctx, tenant, func(r *store.Reader) error {
 		all, err := r.AuditOf(policyResource)
 		for i := range all {
-			if !slices.Contains([]string{PolicyFetched, policyPushed, policyRolledBack}, all[i].Action) {
+			if !slices.Contains([]string{PolicyFetched, policyPushed, policyRolledBack, PolicyTakenOver}, all[i].Action) {
 				continue
 			}
 			detail := policyDetail.FindStringSubmatch(all[i].Detail)
@@ -203,7 +205,8 @@ func LastPolicy(ctx context.Context, s *store.Store, tenant string) (last bundle
 	return last, nil
 }
 
-// RecordPolicy writes the audit record of a change. [LastPolicy] reads it.
+// RecordPolicy writes a change of a bundle as one record, with the audit record that [LastPolicy] reads. When it
+// returns, the manager of [FollowPolicies] has applied it.
 func RecordPolicy(ctx context.Context, s *store.Store, tenant string, cause store.Cause, c bundles.Change) error {
 	var detail strings.Builder
 	fmt.Fprintf(&detail, "revision %s, serial %d, sha256 %s", c.Revision, c.Serial, c.SHA256)
@@ -216,12 +219,50 @@ func RecordPolicy(ctx context.Context, s *store.Store, tenant string, cause stor
 	if c.Former != "" {
 		detail.WriteString("; before " + c.Former)
 	}
+	for _, sum := range slices.Sorted(maps.Keys(c.Bundles)) {
+		if err := s.KeepPolicyBundle(ctx, tenant, sum, c.Bundles[sum]); err != nil {
+			return err
+		}
+	}
 	_, err := s.Update(ctx, tenant, cause, func(tx *store.Tx) error {
 		tx.AuditDone(policyResource, detail.String())
-		return nil
+		p := store.Policy{Name: c.Name(), Document: c.Document, Version: store.Seq(c.Version)}
+		return tx.SetPolicy(p, c.SHA256, c.Keep)
 	})
+	if errors.Is(err, store.ErrPolicyOvertaken) {
+		return bundles.ErrOvertaken
+	}
 	if err != nil {
 		return fmt.Errorf("recording a policy bundle: %w", err)
 	}
 	return nil
+}
+
+// FollowPolicies lets m know what the store has of the bundles of all tenants, now and with each change, before anybody
+// sees that change.
+func FollowPolicies(ctx context.Context, s *store.Store, m *bundles.Manager) (stop func(), err error) {
+	apply := func(c store.Change) {
+		if d, ok := PolicyDocument(&c); ok {
+			m.Apply(d)
+		}
+	}
+	stop = s.WatchRestrictions(apply)
+	return stop, s.EachPolicy(ctx, apply)
+}
+
+// PolicyDocument returns the document of a change of a tenant's bundles, and whether it is one.
+func PolicyDocument(c *store.Change) (bundles.Document, bool) {
+	if c.Type != store.ChangePolicy || c.Policy == nil {
+		return bundles.Document{}, false
+	}
+	return bundles.Document{Tenant: c.Tenant, Version: uint64(c.Policy.Version), Content: c.Policy.Document}, true
+}
+
+// PolicyBundle returns a kept bundle of a tenant.
+func PolicyBundle(ctx context.Context, s *store.Store, tenant, sum string) (raw []byte, err error) {
+	err = s.View(ctx, tenant, func(r *store.Reader) error {
+		raw, err = r.PolicyBundle(sum)
+		return err
+	})
+	return raw, err
 }

@@ -49,6 +49,7 @@ type Decision struct {
 	Cause  error         // why the owner of a credential could not be asked, for the log; nil otherwise
 	SCIM   *SCIMRequest  // SurfaceSCIM, allowed: what the handler acts on
 	Policy string        // revision that allowed it
+	Bundle string        // SurfaceSCIM, allowed: name of the tenant's bundle that judged it, empty for none
 	Route  string        // SurfaceSCIM: "PATCH /Users/{id}", once it is known, also of a refusal
 	Target string        // SurfaceSCIM: the id of the resource in the path
 	Judged time.Duration // how long the rules took

@@ -2,15 +2,18 @@ package bundles
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/policies/bundle"
 )
 
-// activate makes a bundle durable and puts it in force. The caller holds s.working.
+// activate lets a record of the log put a bundle in force. The bundle in force in the log may come again with its own
+// serial: without it every change of the tenant gets 503, and its rules can only refuse. The caller holds s.working.
 func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback bool, record Record) error {
 	work, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -24,50 +27,58 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	case err != nil:
 		return err
 	}
-	if !rollback && s.rules != nil && b.SHA256 == s.active.SHA256 {
+	at := m.look(s)
+	if !rollback && at.rules != nil && b.SHA256 == at.active.SHA256 {
 		return nil
 	}
-	if !rollback && b.Serial <= s.kept.Serial && !s.again(b) {
+	if !rollback && b.Serial <= at.kept.Serial && b.SHA256 != at.kept.Active {
 		return &bundle.Error{Stage: "serial", Err: fmt.Errorf("serial %d is not higher than %d, "+
-			"which was in force: raise metadata.serial, or roll back", b.Serial, s.kept.Serial)}
+			"which was in force: raise metadata.serial, or roll back", b.Serial, at.kept.Serial)}
 	}
 	writes := rules.LocalWrites()
+	if encoded, err := json.Marshal(writes); err != nil || len(encoded) > maxWrites {
+		return &bundle.Error{Stage: "local_writes", Err: fmt.Errorf("they have more than %d bytes: make them fewer", maxWrites)}
+	}
 	// A rollback and a restart must work with the routes of before, so status shows what is wrong then.
 	if faults := m.o.Judge(s.Name, writes); len(faults) > 0 && !rollback {
 		return &bundle.Error{Stage: StageLocalWrites, Err: errors.New(strings.Join(faults, "\n"))}
 	}
-	e := Entry{
+	next := at.kept.with(Entry{
 		SHA256: b.SHA256, Revision: b.Revision, Serial: b.Serial, Signed: b.Signed, Activated: m.o.Now().UTC(),
 		LocalWrites: writes,
+	}, rollback)
+	c, err := next.change(at.kept.version, map[string][]byte{b.SHA256: raw})
+	if err != nil {
+		return err
 	}
-	if !s.lost && s.kept.Serial == 0 {
-		if err := s.kept.begin(); err != nil {
-			return fmt.Errorf("keeping the bundle: %w", err)
-		}
+	c.Former = at.active.SHA256
+	m.expect(s, &made{b.SHA256, rules})
+	defer m.expect(s, nil)
+	if err := record(ctx, s.Name, c); err != nil {
+		return fmt.Errorf("writing the record: %w", err)
 	}
-	if err := record(ctx, s.Name, Change{e, s.active.SHA256, rollback}); err != nil {
-		return fmt.Errorf("writing the audit trail: %w", err)
-	}
-	k := s.kept.with(e, rollback)
-	if err := k.save(raw); err != nil {
-		return fmt.Errorf("keeping the bundle: %w", err)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s.kept, s.rules, s.active, s.lost, s.faults.bundle, s.faults.unproved = k, rules, e, false, fault{}, fault{}
-	s.lostWrites = nil
-	m.publish()
-	m.o.Logger.LogAttrs(ctx, slog.LevelInfo, "policy bundle in force", slog.String("tenant", s.Name),
-		slog.String("revision", b.Name()), slog.Uint64("serial", b.Serial), slog.Bool("rollback", rollback))
 	return nil
 }
 
-// again reports whether a bundle is the one in force, or may be the one that was lost. That one comes back with its own
-// serial: without it every change of the tenant gets 503, and its rules can only refuse.
-func (s *state) again(b *bundle.Bundle) bool {
-	k := s.kept
-	newest := k.Active == "" && b.Serial == k.Serial && k.index(b.SHA256) >= 0 // of those whose index was lost
-	return b.SHA256 == s.active.SHA256 || s.lost && (b.SHA256 == k.Active || newest)
+// inForce is what a tenant has in force.
+type inForce struct {
+	kept   *kept
+	rules  *policies.Rules
+	active Entry
+}
+
+// look returns what is in force now: a record of another process may change it at any time.
+func (m *Manager) look(s *state) inForce {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return inForce{s.kept, s.rules, s.active}
+}
+
+// expect keeps rules for the record that puts them in force.
+func (m *Manager) expect(s *state, of *made) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.made = of
 }
 
 // fail remembers why the newest bundle is not in force.

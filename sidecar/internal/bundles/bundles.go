@@ -1,21 +1,20 @@
 // Package bundles keeps the policy bundle of each tenant. It fetches bundles, puts a good one in force, remembers
-// the last revisions, and goes back to one. The bundle of one tenant never touches another tenant.
+// the last revisions, and goes back to one. The bundle of one tenant never touches another tenant. What is kept is in
+// the log of the store, so it is the same in every process of an installation; see log.go.
 package bundles
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"reflect"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/policies/bundle"
-	"github.com/scimward/scimward/sidecar/internal/durable"
 )
 
 // Tenant is what the configuration says of a tenant's bundle.
@@ -29,7 +28,8 @@ type Tenant struct {
 
 // Options are what a Manager needs. All but Compiler are required.
 type Options struct {
-	Dir      string        // of the kept bundles
+	// Bytes returns a kept bundle of a tenant, by its digest.
+	Bytes    func(ctx context.Context, tenant, sha256 string) ([]byte, error)
 	Activate func(InForce) // puts what all bundles say in force
 	// Judge says which local writes of a bundle do not fit to the configuration of the tenant. They keep a new bundle
 	// out. It is called under a lock, so it must not call the Manager.
@@ -37,7 +37,7 @@ type Options struct {
 	Record Record // of what the sources bring
 	// Last returns the bundle of a tenant that came into force last, as the audit trail has it: its digest, and the
 	// highest serial of all. Without one it returns the zero value. It tells a tenant that never had a bundle from one
-	// that lost its folder.
+	// whose bundles a former version kept in a folder that is not there any more.
 	Last func(ctx context.Context, tenant string) (Entry, error)
 	// Compiler is the command that runs a [bundle.Rehearsal] on its standard input, with tests if the argument --tests
 	// follows. Without it only this process compiles.
@@ -58,15 +58,20 @@ type Change struct {
 	Entry
 	Former   string // digest of the bundle before, "" for none
 	Rollback bool
+
+	Bundles  map[string][]byte // to be kept, by digest; others are kept already
+	Document []byte            // for Apply
+	Version  uint64            // of the document before; with another one the change fails with ErrOvertaken
+	Keep     []string          // digests of all bundles that stay
 }
 
-// Record writes a change to the audit trail before it comes into force. If it fails, nothing changes.
+// Record makes a change one record of the log, with the audit trail. When it returns, [Manager.Apply] has run. If it
+// fails, nothing changes.
 type Record func(ctx context.Context, tenant string, c Change) error
 
 // Manager is safe for concurrent use.
 type Manager struct {
-	o    Options
-	disk durable.Disk
+	o Options
 
 	asking    *slots        // of the schedule, to ask sources
 	compiling *slots        // to compile bundles
@@ -79,6 +84,13 @@ type Manager struct {
 	mu      sync.Mutex
 	tenants map[string]*state // nil before the first
 	changed chan struct{}     // closed when the tenants changed
+	// documents are the newest of all tenants.
+	documents map[string]Document
+	former    map[string]error // why folders of a former version were not taken over, by tenant
+
+	closing  context.Context //nolint:containedctx // ends with Close
+	close    context.CancelFunc
+	bringing sync.WaitGroup
 }
 
 // state is a tenant with its bundle.
@@ -90,10 +102,14 @@ type state struct {
 
 	kept   *kept
 	rules  *policies.Rules
-	active Entry // zero without rules
-	lost   bool  // it had a bundle that cannot be used any more: its writes get no verdict
-	// lostWrites are the local writes of the lost bundle: they stay denied.
+	active Entry // of the rules; zero without
+	lost   bool  // it has a bundle that cannot be used: its writes get no verdict
+	// pending is there while the bundle in force is not compiled yet. It is closed at the end.
+	pending chan struct{}
+	made    *made // compiled for a record that has not come yet; nil for none
+	// lostWrites are the local writes of the bundle that is lost or pending: they are denied.
 	lostWrites policies.LocalWrites
+	again      bool       // the bundle could not be read; another attempt may help
 	preparing  *Preparing // nil: none
 	fetch      time.Time
 	seen       Mark   // of the bytes that were fetched last
@@ -101,14 +117,24 @@ type state struct {
 	faults     faults
 }
 
-// New makes a Manager without tenants.
+// made is a bundle that was compiled before its record.
+type made struct {
+	sum   string
+	rules *policies.Rules
+}
+
+// New makes a Manager without tenants. Close ends it.
 func New(o Options) *Manager {
-	return &Manager{
+	m := &Manager{
 		o: o, changed: make(chan struct{}), asking: newSlots(maxAsking, askingTime),
 		compiling: newSlots(atOnce(), compileTime), testing: newSlots(1, compileTime+bundle.TestsTimeout),
 		longest: bundle.CompileTime,
 		rulesOf: func(ctx context.Context, b *bundle.Bundle) (*policies.Rules, error) { return b.Rules(ctx) },
+
+		documents: map[string]Document{}, former: map[string]error{},
 	}
+	m.closing, m.close = context.WithCancel(context.Background())
+	return m
 }
 
 // SetTenants takes over the tenants of a configuration. It loads the kept bundle of each new one, checked again
@@ -161,6 +187,15 @@ func (m *Manager) replace(next map[string]*state) (gone []*state) {
 		}
 	}
 	m.tenants = next
+	for name, s := range next { // what came while the bundles were compiled
+		switch d := m.documents[name]; {
+		case d.Version != s.kept.version:
+			m.adopt(s, d)
+		case s.again && s.pending == nil:
+			s.again = false
+			m.bring(s, s.kept.active())
+		}
+	}
 	m.publish()
 	close(m.changed)
 	m.changed = make(chan struct{})
@@ -194,7 +229,7 @@ func (m *Manager) take(ctx context.Context, t Tenant) *state {
 	s.ended, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	err := m.load(ctx, s)
 	switch {
-	case err != nil && former != nil && former.rules != nil:
+	case err != nil && m.sameBundle(former, s):
 		m.keep(ctx, s, former, err)
 	case err != nil:
 		s.lost = true
@@ -230,82 +265,80 @@ func (m *Manager) lock(tenant string) (s *state, unlock func(), err error) {
 	return s, s.working.Unlock, nil
 }
 
-// load reads the kept bundle.
-func (m *Manager) load(ctx context.Context, s *state) (err error) {
-	var found bool
-	if s.kept, found, err = readKept(filepath.Join(m.o.Dir, s.Name), m.disk); err != nil {
-		s.lostWrites = m.allWrites(ctx, s)
-		return err
-	}
-	k := s.kept
-	if !found {
+// sameBundle reports whether former has the bundle in force that s should have.
+func (m *Manager) sameBundle(former, s *state) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return former != nil && former.rules != nil && former.active.SHA256 == s.kept.Active
+}
+
+// load compiles the bundle that the log has in force.
+func (m *Manager) load(ctx context.Context, s *state) error {
+	m.mu.Lock()
+	d := m.documents[s.Name]
+	m.mu.Unlock()
+	s.kept = &kept{version: d.Version}
+	if d.Version == 0 {
 		return m.neverHad(ctx, s)
 	}
+	k, err := parseKept(d.Content)
+	if err != nil {
+		return err
+	}
+	k.version = d.Version
+	s.kept = k
 	if k.Active == "" {
 		return nil
 	}
-	active := Entry{SHA256: k.Active}
-	if i := k.index(k.Active); i >= 0 {
-		active = k.All[i]
-	}
 	if s.rules, err = m.loadRules(ctx, s, k.Active); err != nil {
-		s.lostWrites = active.LocalWrites
+		s.lostWrites = k.active().LocalWrites
+		var refused *bundle.Error
+		s.again = !errors.As(err, &refused)
 		return fmt.Errorf("the bundle that was in force cannot be used any more: %w", err)
 	}
-	s.active = active
+	s.active = k.active()
 	return nil
 }
 
-// neverHad fails if the audit trail knows a bundle of a tenant whose folder has none: the folder was lost.
+// neverHad fails if the audit trail knows a bundle of a tenant that has none in the log: a former version kept it
+// in a folder.
 func (m *Manager) neverHad(ctx context.Context, s *state) error {
 	last, err := m.o.Last(ctx, s.Name)
 	if err != nil {
 		return fmt.Errorf("nobody knows whether the tenant had a bundle: %w", err)
 	}
 	if last.SHA256 == "" {
-		return nil
+		return m.former[s.Name]
 	}
 	s.kept.Active, s.kept.Serial = last.SHA256, last.Serial
-	return fmt.Errorf("the folder %s is lost: the audit trail has a bundle with sha256 %.12s that was in force. "+
-		"Restore the folder and restart scimward, or put that bundle or one with a higher serial than %d in force with "+
-		"`scimward policy push`", s.kept.dir, last.SHA256, last.Serial)
+	why := m.former[s.Name]
+	if why == nil {
+		why = errors.New("there is none")
+	}
+	return fmt.Errorf("the folder of data_dir/bundles where a former version kept the bundles is lost (%w), and the audit "+
+		"trail has a bundle with sha256 %.12s that was in force. Restore the folder and restart scimward, or put that bundle "+
+		"or one with a higher serial than %d in force with `scimward policy push`", why, last.SHA256, last.Serial)
 }
 
 // loadRules reads, verifies and compiles a kept bundle.
 func (m *Manager) loadRules(ctx context.Context, s *state, sum string) (*policies.Rules, error) {
-	raw, err := s.kept.read(sum)
+	raw, err := m.o.Bytes(ctx, s.Name, sum)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading a kept bundle: %w", err)
 	}
 	b, err := bundle.Read(raw, s.Trust)
 	if err != nil {
 		return nil, err
 	}
-	return m.compile(ctx, s.Name, b, false)
-}
-
-// allWrites returns the local writes of every kept bundle: one of them was in force, and nobody knows which.
-func (m *Manager) allWrites(ctx context.Context, s *state) policies.LocalWrites {
-	all := policies.LocalWrites{}
-	for _, e := range s.kept.All {
-		rules, err := m.loadRules(ctx, s, e.SHA256)
-		if err != nil {
-			continue // a rollback to it says why
-		}
-		for app, list := range rules.LocalWrites() {
-			for _, w := range list {
-				if !slices.ContainsFunc(all[app], func(o policies.LocalWrite) bool { return reflect.DeepEqual(o, w) }) {
-					all[app] = append(all[app], w)
-				}
-			}
-		}
+	if b.SHA256 != sum {
+		return nil, &bundle.Error{Stage: "archive", Err: fmt.Errorf("the bytes have the digest %s, want %s", b.SHA256, sum)}
 	}
-	return all
+	return m.compile(ctx, s.Name, b, false)
 }
 
 // localWrites are those that the tenant's bundle denies.
 func (s *state) localWrites() policies.LocalWrites {
-	if s.rules != nil {
+	if s.rules != nil && s.pending == nil {
 		return s.rules.LocalWrites()
 	}
 	return s.lostWrites

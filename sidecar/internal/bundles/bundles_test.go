@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/bundles"
 )
 
+// world is a manager with the log that it shares with others.
 type world struct {
 	t     *testing.T
 	dir   string
@@ -30,11 +33,33 @@ type world struct {
 	changes []string // recorded: tenant, revision, whether it is a rollback
 	last    map[string]bundles.Entry
 	refuse  error // of record and of last
+
+	log    map[string]bundles.Document // the newest, by tenant
+	bytes  map[string][]byte           // by tenant and digest
+	end    uint64                      // of the log
+	others []*bundles.Manager          // that follow the log
+
+	unreadable atomic.Bool // the bytes
 }
 
 func (w *world) record(_ context.Context, tenant string, c bundles.Change) error {
 	if w.refuse != nil {
 		return w.refuse
+	}
+	if c.Version != w.log[tenant].Version {
+		return bundles.ErrOvertaken
+	}
+	for sum, raw := range c.Bundles {
+		w.bytes[tenant+sum] = raw
+	}
+	maps.DeleteFunc(w.bytes, func(k string, _ []byte) bool {
+		sum, mine := strings.CutPrefix(k, tenant)
+		return mine && !slices.Contains(c.Keep, sum)
+	})
+	w.end++
+	w.log[tenant] = bundles.Document{Tenant: tenant, Version: w.end, Content: c.Document}
+	for _, m := range append(w.others, w.m) {
+		m.Apply(w.log[tenant])
 	}
 	w.changes = append(w.changes, fmt.Sprintf("%s %s %v", tenant, c.Revision, c.Rollback))
 	w.last[tenant] = bundles.Entry{SHA256: c.SHA256, Serial: max(c.Serial, w.last[tenant].Serial)}
@@ -43,19 +68,44 @@ func (w *world) record(_ context.Context, tenant string, c bundles.Change) error
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), last: map[string]bundles.Entry{}}
+	w := &world{
+		t: t, dir: t.TempDir(), last: map[string]bundles.Entry{}, log: map[string]bundles.Document{},
+		bytes: map[string][]byte{},
+	}
 	w.open()
 	return w
 }
 
-// open starts a manager on the folder, as after a restart.
+// open starts a manager, as after a restart.
 func (w *world) open() {
-	w.m = bundles.New(bundles.Options{
-		Dir: filepath.Join(w.dir, "bundles"), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Activate: func(of bundles.InForce) { w.rules, w.writes = of.Rules, of.LocalWrites }, Record: w.record,
+	w.m = w.manager(func(of bundles.InForce) { w.rules, w.writes = of.Rules, of.LocalWrites })
+}
+
+// manager returns a manager that has what is in the log.
+func (w *world) manager(activate func(bundles.InForce)) *bundles.Manager {
+	m := bundles.New(bundles.Options{
+		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Activate: activate, Record: w.record,
+		Bytes: func(_ context.Context, tenant, sum string) ([]byte, error) {
+			if raw := w.bytes[tenant+sum]; raw != nil && !w.unreadable.Load() {
+				return raw, nil
+			}
+			return nil, errors.New("there is no such bundle")
+		},
 		Judge: func(string, policies.LocalWrites) []string { return w.unfit },
 		Last:  func(_ context.Context, tenant string) (bundles.Entry, error) { return w.last[tenant], w.refuse },
 	})
+	w.t.Cleanup(m.Close)
+	for _, d := range w.log {
+		m.Apply(d)
+	}
+	return m
+}
+
+// damage cuts the kept bundles.
+func (w *world) damage() {
+	for k, raw := range w.bytes {
+		w.bytes[k] = raw[:10]
+	}
 }
 
 func (w *world) tenants(list ...bundles.Tenant) {
@@ -169,19 +219,15 @@ func TestActivation(t *testing.T) {
 	}
 }
 
-// TestDamagedBundle: a kept bundle that was changed on disk is not used, and the tenant does not go on without it.
+// TestDamagedBundle: other bytes in place of a kept bundle are not used, and the tenant does not go on without it.
 func TestDamagedBundle(t *testing.T) {
 	w := newWorld(t)
 	w.tenants(bundles.Tenant{Name: "acme"}, bundles.Tenant{Name: "globex"})
 	if err := w.push("one", "1", ""); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(w.dir, "bundles/acme/*.tar.gz"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
-	}
-	if err := os.WriteFile(files[0], pack(t, "other", "1", ""), 0o600); err != nil {
-		t.Fatal(err)
+	for k := range w.bytes {
+		w.bytes[k] = pack(t, "other", "1", "")
 	}
 	w.open()
 	w.tenants(bundles.Tenant{Name: "acme"}, bundles.Tenant{Name: "globex"})

@@ -8,9 +8,6 @@ import (
 	"github.com/scimward/scimward/policies/bundle"
 )
 
-// SetStep calls f before each step on disk. An error stops there, as a crash would.
-func (m *Manager) SetStep(f func(step string) error) { m.disk.Before = f }
-
 // HoldCompiling acquires every slot to compile until release.
 func (m *Manager) HoldCompiling() (release func()) {
 	for range cap(m.compiling.free) {

@@ -94,7 +94,8 @@ func (m *Manager) received(ctx context.Context, s *state, got Fetched, record Re
 		s.seen, s.digest = got.Mark, digest
 		m.mu.Unlock()
 	}
-	if err == nil || errors.Is(err, errReconfigured) || ctx.Err() != nil {
+	if err == nil || errors.Is(err, errReconfigured) || errors.Is(err, ErrOvertaken) ||
+		ctx.Err() != nil {
 		return err
 	}
 	return m.fail(ctx, s, err)

@@ -13,6 +13,7 @@ var (
 	ErrFetch      = errors.New("fetch: the source gives no bundle")
 	ErrNoRevision = errors.New("no such revision is kept")
 	ErrNoEarlier  = errors.New("no earlier revision is kept that no rollback has removed")
+	ErrOvertaken  = errors.New("another process changed the bundle of the tenant meanwhile: try again")
 	ErrRolledBack = errors.New("a rollback has removed what the source still has")
 
 	errReconfigured = errors.New("the configuration of the tenant changed meanwhile: try again")
@@ -40,14 +41,15 @@ func (m *Manager) Rollback(ctx context.Context, tenant, name string, record Reco
 		return Status{}, err
 	}
 	defer unlock()
-	i, none := s.kept.earlier(), ErrNoEarlier
+	k := m.look(s).kept
+	i, none := k.earlier(), ErrNoEarlier
 	if name != "" {
-		i, none = s.kept.named(name), ErrNoRevision
+		i, none = k.named(name), ErrNoRevision
 	}
 	if i < 0 {
 		return Status{}, none
 	}
-	raw, err := s.kept.read(s.kept.All[i].SHA256)
+	raw, err := m.o.Bytes(ctx, tenant, k.All[i].SHA256)
 	if err != nil {
 		return Status{}, err
 	}

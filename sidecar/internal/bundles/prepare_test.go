@@ -90,10 +90,10 @@ func TestRemovedWhileActivating(t *testing.T) {
 	pushed, gone := make(chan error, 1), make(chan struct{})
 	var released atomic.Bool
 	go func() {
-		_, err := w.m.Push(t.Context(), "acme", pack(t, "one", "1", ""), func(context.Context, string, bundles.Change) error {
+		_, err := w.m.Push(t.Context(), "acme", pack(t, "one", "1", ""), func(ctx context.Context, tenant string, c bundles.Change) error {
 			close(writing)
 			<-release
-			return nil
+			return w.record(ctx, tenant, c)
 		})
 		pushed <- err
 	}()

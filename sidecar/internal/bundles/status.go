@@ -130,14 +130,22 @@ func (m *Manager) Status() []Status {
 func (m *Manager) Ready() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var without []string
+	var without, why []string
 	for _, name := range slices.Sorted(maps.Keys(m.tenants)) {
-		if s := m.tenants[name]; (s.Required || s.lost) && s.rules == nil {
+		s := m.tenants[name]
+		unusable := s.lost || s.pending != nil && s.faults.bundle.text != ""
+		switch {
+		case unusable && s.faults.bundle.text != "":
+			why = append(why, "tenant "+name+" has no usable policy bundle: "+s.faults.bundle.text)
+		case s.lost || s.Required && s.rules == nil:
 			without = append(without, name)
 		}
 	}
 	if len(without) > 0 {
-		return fmt.Errorf("no policy bundle yet for tenant %s: see `scimward policy status`", strings.Join(without, ", "))
+		why = append(why, "no policy bundle yet for tenant "+strings.Join(without, ", "))
+	}
+	if len(why) > 0 {
+		return fmt.Errorf("%s: see `scimward policy status`", strings.Join(why, "; "))
 	}
 	return nil
 }

@@ -33,6 +33,10 @@ type Options struct {
 	// Directory and Note answer the edges.
 	Directory Directory
 	Note      Note
+	// Policies returns the policy bundles of all tenants as changes, at least those that WatchRestrictions has told of,
+	// and Bundle the bytes of one. Edges need them. Nil: there are none.
+	Policies func() []store.Change
+	Bundle   PolicyBundle
 	// Cut ends the open streams of the locked users of a tenant. It returns when they have ended.
 	Cut func(ctx context.Context, tenant string)
 	// Lost ends all open streams, because no lock reaches this process any more. It is called shortly before the

@@ -30,6 +30,8 @@ type EdgeOptions struct {
 	// Forget drops what is remembered of a user that changed, and Reset all that is remembered of any.
 	Forget func(*store.Change)
 	Reset  func()
+	// Policies puts changes of policy bundles in force. All says that they are those of all tenants. Nil: none.
+	Policies func(changes []store.Change, all bool)
 	// Cut ends the open streams of the locked users of a tenant, and CutAll those of all tenants. They return when the
 	// streams have ended.
 	Cut    func(ctx context.Context, tenant string)
@@ -291,6 +293,7 @@ func (a *applier) replace(ctx context.Context, at lease.Position) {
 	}
 	a.newest.Store(uint64(at))
 	a.opts.Locks.Replace(all)
+	a.policies(all, true)
 	a.opts.Reset()
 	a.opts.CutAll(ctx)
 	a.loaded.Store(true)
@@ -320,6 +323,7 @@ func (a *applier) flush(ctx context.Context) {
 				locked[ch.Tenant] = true
 			}
 		}
+		a.policies(c.Changes, false)
 		last, restricts = c, restricts || c.Restricts
 	}
 	if last == nil {
@@ -329,6 +333,19 @@ func (a *applier) flush(ctx context.Context) {
 		a.opts.Cut(ctx, tenant)
 	}
 	a.advanced(ctx, last.At, restricts)
+}
+
+// policies puts the policy bundles among changes in force.
+func (a *applier) policies(changes []store.Change, all bool) {
+	var found []store.Change
+	for i := range changes {
+		if changes[i].Type == store.ChangePolicy {
+			found = append(found, changes[i])
+		}
+	}
+	if a.opts.Policies != nil && (all || len(found) > 0) {
+		a.opts.Policies(found, all)
+	}
 }
 
 func (e *Edge) advanced(ctx context.Context, at lease.Position, restricts bool) {
@@ -352,6 +369,12 @@ func (e *Edge) HasUsers(ctx context.Context, tenant string) (bool, error) {
 func (e *Edge) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (string, error) {
 	a, err := e.ask(ctx, &question{Tenant: tenant, SCIMID: s})
 	return a.SCIMID, err
+}
+
+// PolicyBundle returns a policy bundle of a tenant by its digest, as a core has it. Nobody has verified it.
+func (e *Edge) PolicyBundle(ctx context.Context, tenant, sum string) ([]byte, error) {
+	a, err := e.ask(ctx, &question{Tenant: tenant, Bundle: sum})
+	return a.Bundle, err
 }
 
 // Note sends a record to the audit trail of a tenant.

@@ -159,7 +159,7 @@ func (e *follower) load(at lease.Position, all []store.Change) {
 	e.out.push(encoded(toEdge{Part: &part{At: at, Changes: all[first:]}}))
 }
 
-// changeSize is the most that a lock can have in JSON, where one byte may become six.
+// changeSize is the most that a change can have in JSON, where one byte may become six.
 func changeSize(c *store.Change) int {
 	const rest = 1 << 10 // of the fields that nobody chooses
 	n := 0
@@ -177,6 +177,9 @@ func changeSize(c *store.Change) int {
 			}
 		}
 		n += len(l.Cause.Reason) + len(l.Cause.Claimed)
+	}
+	if p := c.Policy; p != nil {
+		n += len(p.Document)
 	}
 	return rest + 6*n
 }

@@ -28,6 +28,9 @@ type Directory interface {
 	SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string, err error)
 }
 
+// PolicyBundle returns the bytes of a policy bundle of a tenant by their digest.
+type PolicyBundle func(ctx context.Context, tenant, sum string) ([]byte, error)
+
 // Register lets edges follow this core and ask it, over the connections of a gRPC server.
 func (c *Core) Register(s *grpc.Server) { s.RegisterService(serviceOf(c), c) }
 
@@ -49,7 +52,7 @@ func (c *Core) follow(s grpc.ServerStream) error {
 			"at this core is %s: change the files of the cores first, and restart them", h.Serve, c.opts.Lease.Serve)
 	}
 	h.Edge = nameOf(s.Context()) + h.Edge
-	e, err := c.feed.attach(*h, c.opts.Store.Locks().All)
+	e, err := c.feed.attach(*h, c.snapshot)
 	if err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
@@ -66,6 +69,15 @@ func (c *Core) follow(s grpc.ServerStream) error {
 	case <-e.ended:
 		return status.Error(codes.Unavailable, e.why.Error())
 	}
+}
+
+// snapshot returns everything that an edge must know.
+func (c *Core) snapshot() []store.Change {
+	all := c.opts.Store.Locks().All()
+	if c.opts.Policies != nil {
+		all = append(all, c.opts.Policies()...)
+	}
+	return all
 }
 
 // speak sends what is in the queue of an edge. An edge that takes nothing holds up nobody else.
@@ -141,6 +153,8 @@ func (c *Core) ask(ctx context.Context, q *question) (*answer, error) {
 		a.SCIMID, err = d.SCIMID(ctx, q.Tenant, q.SCIMID)
 	case q.HasUsers:
 		a.HasUsers, err = d.HasUsers(ctx, q.Tenant)
+	case q.Bundle != "" && c.opts.Bundle != nil:
+		a.Bundle, err = c.opts.Bundle(ctx, q.Tenant, q.Bundle)
 	case len(q.Note) > 0:
 		err = c.opts.Note(ctx, q.Note)
 	default:

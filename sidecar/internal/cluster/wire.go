@@ -51,7 +51,7 @@ type toEdge struct {
 	Grant  *lease.Grant `json:"grant,omitempty"`
 }
 
-// part is a part of a snapshot of all locks at a position.
+// part is a part of a snapshot at a position: all locks, and the policies of all tenants.
 type part struct {
 	At      lease.Position `json:"at"`
 	Changes []store.Change `json:"changes"`
@@ -72,13 +72,15 @@ type question struct {
 	Find     *subject.Subject `json:"find,omitempty"`
 	SCIMID   *subject.Subject `json:"scim_id,omitempty"`
 	HasUsers bool             `json:"has_users,omitempty"`
-	Note     json.RawMessage  `json:"note,omitempty"` // a record for the audit trail
+	Note     json.RawMessage  `json:"note,omitempty"`   // a record for the audit trail
+	Bundle   string           `json:"bundle,omitempty"` // digest of a policy bundle
 }
 
 type answer struct {
 	Found    store.FoundUser `json:"found"`
 	SCIMID   string          `json:"scim_id,omitempty"`
 	HasUsers bool            `json:"has_users,omitempty"`
+	Bundle   []byte          `json:"bundle,omitempty"`
 }
 
 // coreServer is the core's side.

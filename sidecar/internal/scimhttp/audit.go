@@ -39,6 +39,7 @@ func (x *exchange) cause() store.Cause {
 		Path:      staticToken.ReplaceAllLiteralString(x.Path, "scimward_st_…"),
 		Action:    x.action(),
 		Decision:  x.judgement(),
+		Policy:    x.decision.Bundle,
 		Received:  x.Received,
 	}
 }

@@ -90,6 +90,9 @@ func answerForSentinel(err error) *answerError {
 	case errors.Is(err, store.ErrPaused): // between the decision and the commit
 		return unavailable("SCIM of this tenant is paused by its operator: send the request again later", retryPaused,
 			"paused")
+	case errors.Is(err, store.ErrPolicyChanged): // likewise
+		return unavailable("the policy of this tenant has just changed; send the request again", retryConflict,
+			"policy_changed")
 	case errors.Is(err, store.ErrSelfMember):
 		return &answerError{
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "self_member",

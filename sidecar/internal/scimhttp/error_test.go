@@ -39,6 +39,7 @@ func TestEveryErrorHasOneAnswer(t *testing.T) {
 		{"store missing members", &store.MissingMembersError{IDs: []string{"a"}}, 400, "invalidValue", false},
 		{"store self member", store.ErrSelfMember, 400, "invalidValue", false},
 		{"store paused", store.ErrPaused, 503, "", true},
+		{"policy changed", store.ErrPolicyChanged, 503, "", true},
 		{"store conflict", store.ErrConflict, 503, "", true},
 		{"store unavailable", store.ErrUnavailable, 503, "", true},
 		{"store closed", store.ErrClosed, 503, "", true},

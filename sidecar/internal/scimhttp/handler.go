@@ -52,6 +52,9 @@ type Options struct {
 	// Current runs before a request that is allowed acts, and returns when the store has every change that any process
 	// acknowledged before. Nil means that there is no other process.
 	Current func(ctx context.Context) error
+	// Settled runs before a request that changes something is decided on. It returns when the rules of the tenant are
+	// those that every process has in force, or after a few seconds. Nil means that they always are.
+	Settled func(ctx context.Context, tenant string)
 	// Confirm runs before each answer to a known client, and returns when no process serves anybody whom the answer
 	// may call inactive, locked or gone. After an error the answer is 503, and what the request changed stays. Nil
 	// means that there is no other process. Locked are those whom the request locks.

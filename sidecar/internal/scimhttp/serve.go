@@ -155,6 +155,9 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return err
 	}
+	if h.opts.Settled != nil && !x.reads() {
+		h.opts.Settled(ctx, tenant)
+	}
 	began := time.Now()
 	x.decision = h.opts.Decider.Decide(ctx, x.Request)
 	x.decided = time.Since(began)
