@@ -25,8 +25,9 @@ const withStale = base + "        hosts: [app.example.com]\n" + `      - name: b
         subjects: [{header: x-user, is: user_name}]
 `
 
-// startEdged starts three cores with a listener for edges under mTLS, and edges that follow them.
-func startEdged(t *testing.T, edges int) (*cores, []*running) {
+// startEdged starts three cores with a listener for edges under mTLS, and edges that follow them. All have the
+// configuration text.
+func startEdged(t *testing.T, configuration string, edges int) (*cores, []*running) {
 	t.Helper()
 	authority, err := ca.Create(t.TempDir(), time.Now())
 	if err != nil {
@@ -48,7 +49,7 @@ func startEdged(t *testing.T, edges int) (*cores, []*running) {
 	}
 	ip := loopbackAddress()
 	server := pair("core", ip.String(), true)
-	c := newCores(t, withStale, ip, func(i int) string {
+	c := newCores(t, configuration, ip, func(i int) string {
 		return fmt.Sprintf("  edges: {listen: \"%s:%d\", tls: {%s, client_names: [\"*.edge.example\"]}}\n", ip, 7222+i, server)
 	})
 	var addrs []string
@@ -58,7 +59,7 @@ func startEdged(t *testing.T, edges int) (*cores, []*running) {
 	var out []*running
 	for i := range edges {
 		name := fmt.Sprintf("e%d", i)
-		text := withStale + fmt.Sprintf("\ncluster: {role: edge, name: %s, lease: 3s, heartbeat: 200ms, cores: [%s], tls: {%s}}\n",
+		text := configuration + fmt.Sprintf("\ncluster: {role: edge, name: %s, lease: 3s, heartbeat: 200ms, cores: [%s], tls: {%s}}\n",
 			name, strings.Join(addrs, ", "), pair(name, name+".edge.example", false))
 		out = append(out, startIn(t, newFolder(t, text), sidecar.Options{}))
 	}
@@ -85,7 +86,7 @@ func readyForEnvoy(t *testing.T, r *running) int {
 // TestEdges: what any core is told holds at every edge when its answer comes. An edge goes on when its core ends, and
 // says where the SCIM service is. Without any core it serves only an application that wants so, and only whom it knows.
 func TestEdges(t *testing.T) {
-	c, edges := startEdged(t, 3)
+	c, edges := startEdged(t, withStale, 3)
 	idp := c.idp
 	bearer := idp.token()
 	allowed := func(user string) (n int) {
