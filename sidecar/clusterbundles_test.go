@@ -44,7 +44,7 @@ test_read if count(policy.requirements) == 0 with input as {"method": "GET"}
 }
 
 // TestBundleOfEveryProcess: a bundle that an operator pushes to one core, or goes back to at another, is in force at
-// every core and edge when the answer comes: its rules, its routes, its revision. A core and an edge that start later have
+// every core and edge when the answer comes: its rules, its routes, its revision. A core that starts later has
 // it too. The processes keep no bundle in their folders.
 func TestBundleOfEveryProcess(t *testing.T) {
 	signer, dir := bundletest.NewSigner("release"), t.TempDir()

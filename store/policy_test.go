@@ -90,7 +90,8 @@ func TestPolicyRows(t *testing.T) {
 	if err := activate("two", two, first.Version, one); err != nil || kept(t, s, one) != nil || kept(t, s, two) != nil {
 		t.Errorf("the second one: %v", err)
 	}
-	if err := activate("three", three, policyOf(t, s).Version, two); err != nil || kept(t, s, two) != nil || kept(t, s, three) != nil {
+	err := activate("three", three, policyOf(t, s).Version, two)
+	if err != nil || kept(t, s, two) != nil || kept(t, s, three) != nil {
 		t.Errorf("the third one: %v", err)
 	}
 	if err := kept(t, s, one); !errors.Is(err, store.ErrNotFound) {
@@ -100,7 +101,7 @@ func TestPolicyRows(t *testing.T) {
 		told[2].Policy.Version != policyOf(t, s).Version {
 		t.Errorf("told %+v, want three changes of the policy", told)
 	}
-	_, err := s.Update(t.Context(), "acme", storetest.Cause("policy.rollback"), func(tx *store.Tx) error {
+	_, err = s.Update(t.Context(), "acme", storetest.Cause("policy.rollback"), func(tx *store.Tx) error {
 		return tx.SetPolicy(store.Policy{Name: "one", Version: policyOf(t, s).Version}, one.sum, []string{one.sum})
 	})
 	if !errors.Is(err, store.ErrPolicyOvertaken) {

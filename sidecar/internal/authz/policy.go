@@ -77,7 +77,9 @@ func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 	if req != nil && v.Later { // the verdict on a change does not unset it: after a conflict the change is made again
 		req.Later = true
 	}
-	return &Decision{allow: true, Reason: ReasonAllowed, SCIM: req, Policy: v.Revision, Bundle: v.Bundle, Warn: warn, Hold: v.Hold}
+	return &Decision{
+		allow: true, Reason: ReasonAllowed, SCIM: req, Policy: v.Revision, Bundle: v.Bundle, Warn: warn, Hold: v.Hold,
+	}
 }
 
 // Bounds of the text of a refusal.

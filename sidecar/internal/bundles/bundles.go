@@ -315,9 +315,9 @@ func (m *Manager) neverHad(ctx context.Context, s *state) error {
 	if why == nil {
 		why = errors.New("there is none")
 	}
-	return fmt.Errorf("the folder of data_dir/bundles where a former version kept the bundles is lost (%w), and the audit "+
-		"trail has a bundle with sha256 %.12s that was in force. Restore the folder and restart scimward, or put that bundle "+
-		"or one with a higher serial than %d in force with `scimward policy push`", why, last.SHA256, last.Serial)
+	return fmt.Errorf("the folder of data_dir/bundles where a former version kept the bundles is lost (%w), and the "+
+		"audit trail has a bundle with sha256 %.12s that was in force. Restore the folder and restart scimward, or put "+
+		"that bundle or one with a higher serial than %d in force with `scimward policy push`", why, last.SHA256, last.Serial)
 }
 
 // loadRules reads, verifies and compiles a kept bundle.

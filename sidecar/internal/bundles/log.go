@@ -189,8 +189,9 @@ func (m *Manager) brought(s *state, e Entry, rules *policies.Rules, err error) b
 		s.faults.bundle = fault{Stage: StageKeep, err: err, text: err.Error(), since: m.o.Now().UTC()}
 	}
 	if err != nil {
-		m.o.Logger.LogAttrs(s.ended, slog.LevelError, "the policy bundle in force cannot be used here: changes of the tenant "+
-			"get 503", slog.String("tenant", s.Name), slog.String("revision", e.Name()), slog.String("error", err.Error()))
+		m.o.Logger.LogAttrs(s.ended, slog.LevelError,
+			"the policy bundle in force cannot be used here: changes of the tenant get 503",
+			slog.String("tenant", s.Name), slog.String("revision", e.Name()), slog.String("error", err.Error()))
 	}
 	m.publish()
 	return err == nil || refused != nil
