@@ -38,7 +38,7 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	writes := rules.LocalWrites()
 	if encoded, err := json.Marshal(writes); err != nil || len(encoded) > maxWrites {
 		err := fmt.Errorf("they have more than %d bytes: make them fewer", maxWrites)
-		return &bundle.Error{Stage: "local_writes", Err: err}
+		return &bundle.Error{Stage: StageLocalWrites, Err: err}
 	}
 	// A rollback and a restart must work with the routes of before, so status shows what is wrong then.
 	if faults := m.o.Judge(s.Name, writes); len(faults) > 0 && !rollback {
