@@ -23,7 +23,8 @@ const (
 type person struct {
 	name, id string
 	session  time.Time
-	locks    int // deactivations
+	locks    int       // deactivations
+	back     time.Time // when the last reactivation was asked for
 }
 
 // answer is one request of a person at the Envoy of an edge.
