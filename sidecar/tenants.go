@@ -270,7 +270,7 @@ func (v *verifiers) authzTenant(sharing *config.Sharing, t *config.Tenant) (auth
 			Hosts: a.Hosts, Needs: passes.Need{List: a.Passes(), Upstreams: v.upstreams}, DiscoverUntil: a.DiscoveryEnd(),
 			Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes,
 		}
-		o.Streams, o.EncodedSlashes = a.Streams, a.EncodedSlashes == "allow"
+		o.Streams, o.EncodedSlashes, o.RouteParameters = a.Streams, a.EncodedSlashes == "allow", a.RouteParameters
 		o.Unprovisioned, o.Exempt = unprovisioned(a.Unprovisioned), a.Exempt
 		o.SharedWith = sharing.Tenants(a)
 		switch a.Anonymous {

@@ -24,6 +24,12 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	c.hosts(path, t, a, hosts)
 	c.oneOf(path+".anonymous", a.Anonymous, "bare", "pass", "deny")
 	c.oneOf(path+".encoded_slashes", a.EncodedSlashes, "refuse", "allow")
+	for i, name := range a.RouteParameters {
+		at := fmt.Sprintf("%s.route_parameters[%d]", path, i)
+		if strings.Trim(name, "_-.") == "" || strings.ContainsAny(name, " &=;%+#/[]") {
+			c.fail(at, "write the name of the parameter, such as controller", "%q is no name of a parameter", name)
+		}
+	}
 	c.oneOf(path+".on_stale", a.OnStale, OnStaleRefuse, OnStaleServe)
 	if a.OnStale == OnStaleServe {
 		within(c, path+".stale_limit", a.StaleLimit, time.Second, time.Hour)

@@ -450,6 +450,12 @@ type App struct {
 	// is for applications such as GitLab, package registries and proxies. If one app allows them, Envoy
 	// no longer refuses them for any app, and scimward does. Default refuse.
 	EncodedSlashes string `yaml:"encoded_slashes"`
+	// RouteParameters lists the parameters of the query that the application takes its route from, such as rt or
+	// page_id, where its router has one that scimward does not know. The value is a path for local_writes and subjects
+	// then, whatever the path and the method are, with dots for slashes too: for ?page_id=7, list /7 under local_writes.
+	// Those of common routers, such as rest_route, q, r and controller, need no entry, and in a write no parameter whose
+	// value has a slash. Empty means none.
+	RouteParameters []string `yaml:"route_parameters"`
 	// Streams lists path prefixes with responses that stay open (event streams, long polls,
 	// downloads). A lock ends them. Upgrades and requests that accept text/event-stream need no entry.
 	// A client need not announce a stream, so list every streaming path. Write it as clients do: another
@@ -598,9 +604,11 @@ type LocalWrite struct {
 	// might take for such a path: other case, escapes, parameters, suffixes, compatibility characters. So do a batch
 	// ("a,b" of tRPC), a key ("Users(7)" of OData), a verb ("users:batchGet") and a method ("profile!save"), and
 	// a route that the query names, such as rest_route of WordPress or q of Drupal. So a write is 403 whose q, r, s, p,
-	// it, route, url or action is the path of an entry, such as a return address or a search by POST, and also a read,
-	// where methods lists it: give that parameter another name. One word in such a parameter stands for a route at the
+	// it, route, controller, url or action is the path of an entry, such as a search by POST, and also a read, where
+	// methods lists it: give that parameter another name. One word in q, s, p, url or action stands for a route at the
 	// root, or in the folder whose front controller gets the request ("/shop/?q=users", "/shop/index.php?q=users"). A
+	// write is 403, too, when any other parameter has such a path with a slash, unless it has one of the usual names of
+	// return addresses, such as next, redirect_to or return_url. List parameters of other routers in route_parameters. A
 	// star at the end, "/graphql*", covers every segment that starts so, as
 	// routers match by the start of the path (re_path("^graphql") of Django). No star and no brace may stand before it
 	// in the segment. An index page, "/admin/index.php", covers the path of its folder too.

@@ -253,6 +253,7 @@ func TestBadFiles(t *testing.T) {
 		{"upstream: http://127.0.0.1:3000", "upstream: 127.0.0.1:3000", 29, "tenants[0].apps[0].upstream", "is not an upstream"},
 		{"upstream: http://127.0.0.1:3000", "upstream: http://127.0.0.1:99999", 29, "tenants[0].apps[0].upstream", "is not an upstream"},
 		{"anonymous: pass", "anonymous: true", 30, "tenants[0].apps[0].anonymous", `"true" is not known`},
+		{"anonymous: pass", "route_parameters: ['a b']", 30, "tenants[0].apps[0].route_parameters[0]", `"a b" is no name of a parameter`},
 		{"anonymous: pass", "encoded_slashes: keep", 30, "tenants[0].apps[0].encoded_slashes", `"keep" is not known`},
 		{"credential_lifetime: 720h", "credential_lifetime: 10s", 31, "tenants[0].apps[0].credential_lifetime", "out of range"},
 		{"- cookie: session", "- {cookie: session, header: x-user}", 33, "tenants[0].apps[0].subjects[0]", "2 places"},

@@ -34,8 +34,9 @@ type app struct {
 	discover  time.Time
 	challenge string
 	// encodedSlashes lets paths with an escaped slash or backslash pass.
-	encodedSlashes bool
-	owners         *lru.Cache[credentialHash, Caller]
+	encodedSlashes  bool
+	routeParameters []string // folded
+	owners          *lru.Cache[credentialHash, Caller]
 
 	sharedWith    []string
 	unprovisioned Unprovisioned
@@ -65,6 +66,9 @@ func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]
 		p.exempt[subject.FoldUserName(name)] = true
 	}
 	p.sources = request.NewSources(sources, o.IgnoreSchemes)
+	for _, name := range o.RouteParameters {
+		p.routeParameters = append(p.routeParameters, request.FoldParameter(name))
+	}
 	for _, prefix := range o.Streams {
 		p.streams = append(p.streams, stream{prefix: prefix, path: request.NewPrefix(prefix)})
 	}
@@ -93,7 +97,8 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 				"apps[].encoded_slashes allows them")
 	}
 	r.Query = path.Query(r.Query)
-	path.Route(r.Query)
+	write := r.Method != http.MethodGet && r.Method != http.MethodHead || r.HasBody()
+	path.Route(r.Query, write, p.routeParameters)
 	keys, bad := request.QueryKeys(r.Query)
 	if bad != nil {
 		return denyProblem(bad)

@@ -171,8 +171,10 @@ type AppOptions struct {
 	// EncodedSlashes lets paths with %2F or %5C pass when no reading of them is a local
 	// write. False refuses them.
 	EncodedSlashes bool
-	Methods        []string // beyond GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS
-	IgnoreSchemes  []string // authorization schemes that name no user, such as "basic" for client authentication
+	// RouteParameters are parameters of the query that the application takes its route from, beside the known ones.
+	RouteParameters []string
+	Methods         []string // beyond GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS
+	IgnoreSchemes   []string // authorization schemes that name no user, such as "basic" for client authentication
 }
 
 // SourceKind is how a source names a user.

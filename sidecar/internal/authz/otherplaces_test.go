@@ -93,6 +93,16 @@ func TestPageData(t *testing.T) {
 	}
 }
 
+// TestCredentialInPageData: links of a site of Next.js get the data of a page, with the credential of its path.
+func TestCredentialInPageData(t *testing.T) {
+	t.Parallel()
+	decide(t, reached(t), []place{
+		refused("locked", authz.ReasonLocked, appReq("GET", "/_next/data/BUILD/feed/locked.json")),
+		served("a user", "alice", appReq("GET", "/_next/data/BUILD/feed/alice.json")),
+		refused("in another form", request.ReasonPath, appReq("GET", "/_next/data/BUILD/feed/%61lice.json")),
+	})
+}
+
 // TestSessionsOfASPNET: System.Web takes a session or a ticket from a segment with any letters, and from a header, and
 // the charset of query and form from another header.
 func TestSessionsOfASPNET(t *testing.T) {

@@ -139,3 +139,41 @@ func TestParametersThatAreNoRoutes(t *testing.T) {
 		}
 	}
 }
+
+// TestOtherRouters: in a write, a path in any parameter may be the route, apart from return addresses. Words are routes
+// in the parameters that the operator names, with every method.
+func TestOtherRouters(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, func(o *authz.Options) {
+		app := o.Tenants["acme"].Apps["bare"]
+		app.RouteParameters = []string{"rt", "Event", "page_id"}
+		app.LocalWrites = []authz.LocalWrite{
+			{Path: "/account/email"}, {Path: "/wipe", Methods: []string{"GET"}}, {Path: "/7"}, {Path: "/bin/save"}, {Path: "/shop/close"},
+		}
+		app.Subjects = append(app.Subjects, authz.SubjectSource{Kind: authz.SourceOpaque, Source: request.Source{
+			In: request.InBody, Name: "token", Body: request.BodyRoute{Method: "POST", Path: "/sso", Format: request.Form},
+		}})
+		o.Tenants["acme"].Apps["bare"] = app
+	})
+	const local = authz.ReasonLocal
+	empty := header("content-length", "0")
+	decide(t, k, []place{
+		refused("a path in any parameter", local, appReq("POST", "/x?endpoint=/account/email", empty)),
+		refused("without its first slash", local, appReq("PUT", "/index.php?a=1&do=account%2Femail", empty)),
+		refused("below", local, appReq("POST", "/x?page=account/email/7", empty)),
+		refused("action of XWiki", local, appReq("POST", "/bin/preview/XWiki/carl?action_save=1", empty)),
+		refused("named, a word", local, appReq("POST", "/x?RT=wipe", empty)),
+		refused("named, a word of a read", local, appReq("GET", "/x/y?rt=wipe")),
+		refused("named, in a folder", local, appReq("POST", "/shop/x?rt=close", empty)),
+		refused("named, a dot for the slash", local, appReq("POST", "/x?event=account.email", empty)),
+		refused("named, in the spelling of PHP", local, appReq("POST", "/x?page.id=7", empty)),
+		refused("named, credential", authz.ReasonLocked, appReq("GET", "/x?rt=sso&token=locked")),
+
+		served("a word in another parameter", "", appReq("POST", "/x?page=wipe", empty)),
+		served("a path of a read", "", appReq("GET", "/x?file=account/email")),
+		served("another path", "", appReq("POST", "/x?file=docs/account/email", empty)),
+		served("return address", "", appReq("POST", "/signin/?next=/account/email", empty)),
+		served("return address, script", "", appReq("POST", "/wp-login.php?redirect_to=%2Faccount%2Femail", empty)),
+		served("number of another parameter", "", appReq("POST", "/x?id=7", empty)),
+	})
+}

@@ -35,6 +35,9 @@ func (s *Sources) fromPath(r *Request, path *Path, out *[]Credential) *Problem {
 		}
 		v, ok := place.value(r.Path)
 		if !ok {
+			v, ok = place.value(pageOf(r.Path))
+		}
+		if !ok {
 			return problem(400, ReasonPath, "send the path "+place.name+" in its plain form")
 		}
 		if v == "" {
@@ -51,6 +54,16 @@ func (s *Sources) fromPath(r *Request, path *Path, out *[]Credential) *Problem {
 		*out = append(*out, *c)
 	}
 	return nil
+}
+
+// pageOf returns the path of the page of Next.js whose data is at a path: "/t/7" for "/_next/data/BUILD/t/7.json".
+// Links of a site of Next.js get it instead of the page.
+func pageOf(path string) string {
+	if data, found := strings.CutPrefix(path, "/_next/data/"); found {
+		_, page, _ := strings.Cut(data, "/")
+		return "/" + strings.TrimSuffix(page, ".json")
+	}
+	return path
 }
 
 // value returns the credential of a raw path in its plain form, "" when its segment is empty. ok is

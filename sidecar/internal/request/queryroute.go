@@ -73,6 +73,8 @@ func routeOf(name, value string) (route, under string, after follows) {
 	switch {
 	case strings.HasPrefix(folded, "action:"): // Struts 2: DefaultActionMapper, whatever the value is
 		return name[len("action:"):], "", anyFolder
+	case strings.HasPrefix(folded, "action_") && value != "": // XWiki: ActionFilter
+		return name[len("action_"):], "", anyFolder
 	case strings.HasPrefix(folded, "_action_"): // Grails: UrlMappingInfo, whatever the value is
 		return name[len("_action_"):], "", anyFolder
 	case strings.Contains(name, "/"): // the query is the path: CodeIgniter 3 and 4 ("?/account/email"), XenForo
@@ -112,25 +114,50 @@ func zopeRoute(name string) (head string, found bool) {
 	return "", false
 }
 
+// returnAddress reports whether a folded parameter is an address to go to afterwards, in applications of all kinds.
+func returnAddress(name string) bool {
+	return slices.Contains([]string{
+		"next", "continue", "goto", "rurl", "return", "return_to", "returnto", "return_url", "returnurl", "return_path",
+		"redirect", "redirect_to", "redirect_url", "redirect_uri", "redirecturl", "referer", "referrer", "ref",
+		"back", "back_url", "callback", "callback_url", "callbackurl", "destination", "target", "success_url", "cancel_url",
+	}, name)
+}
+
 // Route adds the routes that the query names. They count for [Template.Reaches] and [Template.Names], and for
-// credentials.
-func (p *Path) Route(query string) {
+// credentials. named are the folded parameters that the application takes its route from. In a write, each parameter
+// may be one when its value has a slash, apart from return addresses.
+func (p *Path) Route(query string, write bool, named []string) {
 	if query == "" {
 		return
 	}
 	eachParameter(query, func(name, value string) {
-		text, under, after := routeOf(name, value)
-		if text == "" {
+		folded := FoldParameter(name)
+		if slices.Contains(named, folded) {
+			p.addRoute(value, anyFolder)
+			p.addRoute(strings.ReplaceAll(value, ".", "/"), anyFolder)
 			return
 		}
-		r := route{after: after}
-		if decoded, ok := collapse(strings.ReplaceAll(text, `\`, string(softSlash))); ok {
-			text = decoded
+		text, under, after := routeOf(name, value)
+		switch {
+		case text != "" && under != "":
+			p.addRoute(under+"/"+strings.TrimLeft(text, `/\`), after)
+		case text != "":
+			p.addRoute(text, after)
 		}
-		if under != "" {
-			text = under + "/" + strings.TrimLeft(text, "/")
+		if write && strings.ContainsAny(value, `/\`) && !returnAddress(folded) {
+			p.addRoute(value, anyFolder)
 		}
-		r.split(strings.TrimLeft(foldForms(text), "/"))
-		p.routes = append(p.routes, r)
 	})
+}
+
+// FoldParameter folds the name of a query parameter as PHP and case-insensitive frameworks do.
+func FoldParameter(name string) string { return foldCase(phpName(name)) }
+
+func (p *Path) addRoute(text string, after follows) {
+	r := route{after: after}
+	if decoded, ok := collapse(strings.ReplaceAll(text, `\`, string(softSlash))); ok {
+		text = decoded
+	}
+	r.split(strings.TrimLeft(foldForms(text), "/"))
+	p.routes = append(p.routes, r)
 }
