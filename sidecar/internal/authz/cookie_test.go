@@ -87,8 +87,8 @@ func TestForgottenCredentialInOtherSpelling(t *testing.T) {
 	}
 }
 
-// TestOctalCookieName: Werkzeug 1 reads a cookie name in quotes with octal escapes. Any letter of a name may be one, and
-// what Python writes into the values of other cookies passes.
+// TestOctalCookieName: Werkzeug 1 reads a cookie name in quotes with octal escapes. Any letter of a name may be one,
+// and what Python writes into the values of other cookies passes.
 func TestOctalCookieName(t *testing.T) {
 	k := newKit(t)
 	const name = "session"
