@@ -55,7 +55,7 @@ race: ## run the tests of the concurrent packages with the race detector (needs 
 
 # The installations have three cores, five edges and five Envoys: 2 processors, 3 GB, and Linux.
 faults: envoy ## kill, stop and cut off servers, cores and edges, each test for FAULTS_FOR (Linux); ROUNDS=50 deactivations, PAUSES=1 stops servers too
-	$(GO) test -count=1 -timeout 0 -v ./store/log/jetstream/faults -faults.for $(FAULTS_FOR) $(if $(PAUSES),-faults.pause)
+	$(GO) test -count=1 -timeout 0 -v ./store/log/jetstream/faults -faults.for $(FAULTS_FOR) -faults.disk $(if $(PAUSES),-faults.pause)
 	$(GO) test -tags faults -count=1 -timeout 0 -v ./examples/replicas/faults -faults.for $(FAULTS_FOR) $(if $(ROUNDS),-faults.rounds $(ROUNDS))
 
 lint: ## go vet and golangci-lint

@@ -29,6 +29,7 @@ type feed struct {
 	floor  lease.Position // the kept changes are all those behind it
 	kept   []keptChange
 	edges  map[*follower]bool
+	byID   map[lease.ID][]*follower // the same
 }
 
 // keptChange is a change as it goes to every edge.
@@ -50,7 +51,9 @@ type follower struct {
 	granted  time.Time      // end of its newest grant
 }
 
-func newFeed() *feed { return &feed{closed: true, edges: map[*follower]bool{}} }
+func newFeed() *feed {
+	return &feed{closed: true, edges: map[*follower]bool{}, byID: map[lease.ID][]*follower{}}
+}
 
 // open lets edges follow. The lock table has everything up to a position.
 func (f *feed) open(at store.Seq) {
@@ -85,11 +88,9 @@ func (f *feed) add(a *store.Applied) {
 func (f *feed) grant(g lease.Grant) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for e := range f.edges {
-		if e.id == g.Edge {
-			e.granted = time.Now().Add(g.TTL)
-			f.send(e, encoded(toEdge{Grant: &g}))
-		}
+	for _, e := range slices.Clone(f.byID[g.Edge]) { // send may drop one
+		e.granted = time.Now().Add(g.TTL)
+		f.send(e, encoded(toEdge{Grant: &g}))
 	}
 }
 
@@ -103,10 +104,20 @@ func (f *feed) send(e *follower, m *wrapperspb.BytesValue) {
 	to.push(m)
 }
 
+// join adds a stream. It needs mu.
+func (f *feed) join(e *follower) {
+	f.edges[e] = true
+	f.byID[e.id] = append(f.byID[e.id], e)
+}
+
 // drop ends a stream. It needs mu.
 func (f *feed) drop(e *follower, why error) {
 	if f.edges[e] {
 		delete(f.edges, e)
+		f.byID[e.id] = slices.DeleteFunc(f.byID[e.id], func(other *follower) bool { return other == e })
+		if len(f.byID[e.id]) == 0 {
+			delete(f.byID, e.id)
+		}
 		e.why = why
 		close(e.ended)
 	}
@@ -132,12 +143,13 @@ func (f *feed) attach(h hello, locks func() []store.Change) (*follower, error) {
 				e.out.push(f.kept[i].message)
 			}
 		}
-		f.edges[e] = true
+		f.join(e)
 		f.mu.Unlock()
 		return e, nil
 	}
 	// The table has everything up to at. What it has beyond that comes again as a change.
-	e.later, f.edges[e] = newQueue[*wrapperspb.BytesValue](), true
+	e.later = newQueue[*wrapperspb.BytesValue]()
+	f.join(e)
 	f.mu.Unlock()
 	e.load(at, locks())
 	f.mu.Lock()
