@@ -42,6 +42,8 @@ func (d *decider) Decide(_ context.Context, r request.Request) authz.Decision {
 
 func (*decider) DecideSubject(context.Context, string, string, *authz.Caller) bool { return false }
 
+func (*decider) DecideRoute(request.Request, *authz.Caller) bool { return false }
+
 // surfaces are the two answerers of a SCIM request: the adaptor of the proxy and the handler.
 type surfaces struct {
 	*decider

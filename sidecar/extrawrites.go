@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 )
 
 // activate puts what the bundles say in force: the rules for SCIM requests and the routes for those of applications.
+// Open streams of a route that is denied now end.
 func (s *Server) activate(of bundles.InForce) {
 	cfg := s.now().config
 	extra := map[string]map[string][]authz.LocalWrite{}
@@ -24,6 +26,9 @@ func (s *Server) activate(of bundles.InForce) {
 	}
 	s.extra.Set(extra)
 	s.policy.SetRules(of.Rules)
+	if s.authz != nil { // it is nil while the process starts
+		s.authz.CutDenied(context.Background())
+	}
 }
 
 // judgeWrites says which local writes of a bundle do not fit to the configuration in force.

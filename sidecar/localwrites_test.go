@@ -12,6 +12,7 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc/codes"
 
 	"github.com/scimward/scimward/policies/bundle/bundletest"
 	"github.com/scimward/scimward/sidecar"
@@ -184,8 +185,12 @@ func TestBundleLocalWrites(t *testing.T) {
 		}
 	}
 	expect(0, "/profile", "")
+	ended := r.socket("/profile")
 	ship(`{"app":[{"path":"/profile"},{"path":"/me","fields":["theme"]},{"path":"/admin/roles"}]}`, "")
 	expect(403, "/profile", "policy/local_writes /profile: accounts of this application")
+	if got := ended(); got != codes.PermissionDenied {
+		t.Errorf("the open stream of a route that the bundle denies ended with %s, want %s", got, codes.PermissionDenied)
+	}
 	expect(403, "/me", "policy/local_writes /me (theme)")
 	expect(403, "/signup", "local_writes /signup: ")
 	expect(0, "/admin", "")

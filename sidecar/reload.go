@@ -149,5 +149,6 @@ func (s *Server) reload(ctx context.Context) (kept []string, err error) {
 	for _, tenant := range former {
 		s.authz.Cut(ctx, tenant) // an open stream ends if the new configuration does not allow it
 	}
+	s.authz.CutDenied(ctx)
 	return kept, nil
 }

@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -87,7 +86,7 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 	if d := a.denyOutdated(r, p); d != nil {
 		return d
 	}
-	path, bad := request.ReadPath(r.Path)
+	path, keys, bad := p.readRoute(r)
 	if bad != nil {
 		return denyProblem(bad)
 	}
@@ -96,20 +95,10 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 			"the path contains an escaped slash or backslash, which this application does not take: "+
 				"apps[].encoded_slashes allows them")
 	}
-	r.Query = path.Query(r.Query)
-	write := r.Method != http.MethodGet && r.Method != http.MethodHead || r.HasBody()
-	path.Route(r.Query, write, p.routeParameters)
-	keys, bad := request.QueryKeys(r.Query)
-	if bad != nil {
-		return denyProblem(bad)
-	}
 	if d := p.denyForm(r, &path, keys); d != nil {
 		return d
 	}
-	local := p.denyLocalWrite(p.writes, r, &path, keys)
-	if local == nil || local.exemptPass {
-		local = cmp.Or(p.denyLocalWrite(a.o.ExtraWrites.of(t.name, p.name), r, &path, keys), local)
-	}
+	local := a.denyRoute(t, p, r, &path, keys)
 	caller, typed, d := a.identify(ctx, r, p, &path)
 	use := p.exemptUse(&caller, typed, local)
 	var outcome Outcome

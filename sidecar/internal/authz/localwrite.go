@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -55,6 +56,45 @@ func (w *localWrite) denies(r *request.Request) bool {
 		return !read
 	}
 	return w.methods[r.Method] || r.Method == http.MethodPost || !request.UsualMethod(r.Method)
+}
+
+// readRoute reads what local writes are judged by, apart from headers and body. It changes the query of r to the whole
+// one, as some part of it may be in the path.
+func (p *app) readRoute(r *request.Request) (request.Path, request.Keys, *request.Problem) {
+	path, bad := request.ReadPath(r.Path)
+	if bad != nil {
+		return path, request.Keys{}, bad
+	}
+	r.Query = path.Query(r.Query)
+	write := r.Method != http.MethodGet && r.Method != http.MethodHead || r.HasBody()
+	path.Route(r.Query, write, p.routeParameters)
+	keys, bad := request.QueryKeys(r.Query)
+	return path, keys, bad
+}
+
+// denyRoute denies what the local writes of the application and of the tenant's policy deny.
+func (a *Authorizer) denyRoute(t *tenant, p *app, r *request.Request, path *request.Path, keys request.Keys) *Decision {
+	local := p.denyLocalWrite(p.writes, r, path, keys)
+	if local == nil || local.exemptPass {
+		local = cmp.Or(p.denyLocalWrite(a.o.ExtraWrites.of(t.name, p.name), r, path, keys), local)
+	}
+	return local
+}
+
+// DecideRoute reports whether no local write denies a stream of c now. r has the method, path, query and Upgrade of its
+// request. What needs the body of the request to be denied does not count: it passed when the request came.
+func (a *Authorizer) DecideRoute(r request.Request, c *Caller) bool {
+	t := a.tenant(r.Tenant)
+	if t == nil || t.apps[r.App] == nil {
+		return false
+	}
+	p := t.apps[r.App]
+	path, keys, bad := p.readRoute(&r)
+	if bad != nil {
+		return false
+	}
+	local := a.denyRoute(t, p, &r, &path, keys)
+	return local == nil || local.Reason != ReasonLocal || p.exemptUse(c, nil, local).outcome == OutcomeExemptLocal
 }
 
 // denyLocalWrite denies the routes of the application that change accounts, whoever

@@ -24,6 +24,7 @@ func (d denying) Decide(ctx context.Context, r request.Request) authz.Decision {
 	return authz.Decision{}
 }
 func (denying) DecideSubject(context.Context, string, string, *authz.Caller) bool { return false }
+func (denying) DecideRoute(request.Request, *authz.Caller) bool                   { return false }
 
 // knownTo identifies every credential; the name says whether its user is locked.
 type knownTo struct{ fixed }

@@ -33,6 +33,7 @@ type decider struct {
 	answer  authz.Decision
 	call    func(context.Context) authz.Decision // instead of answer
 	locked  map[string]bool                      // by user name
+	denied  string                               // a path
 	asking  func()                               // runs before DecideSubject answers
 	askings int
 }
@@ -61,6 +62,19 @@ func (d *decider) DecideSubject(_ context.Context, _, _ string, s *authz.Caller)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return !d.locked[s.UserName]
+}
+
+// deny makes a path one that the application does not take.
+func (d *decider) deny(path string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.denied = path
+}
+
+func (d *decider) DecideRoute(r request.Request, _ *authz.Caller) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return r.Path != d.denied || !r.Headers.Has("upgrade")
 }
 
 func (d *decider) lock(name string, v bool) {
@@ -246,6 +260,15 @@ func (k *kit) open(t *testing.T, d authz.Decision) (leashStream, error) {
 	return k.openWith(t, meta)
 }
 
+// socket is the first message about a WebSocket.
+func socket(path string) *extproc.HttpHeaders {
+	out := &corev3.HeaderMap{}
+	for _, h := range [][2]string{{":method", "GET"}, {":path", path}, {"upgrade", "websocket"}} {
+		out.Headers = append(out.Headers, &corev3.HeaderValue{Key: h[0], RawValue: []byte(h[1])})
+	}
+	return &extproc.HttpHeaders{Headers: out}
+}
+
 func (k *kit) openWith(t *testing.T, meta *corev3.Metadata) (leashStream, error) {
 	t.Helper()
 	s, err := extproc.NewExternalProcessorClient(k.conn).Process(t.Context())
@@ -253,7 +276,7 @@ func (k *kit) openWith(t *testing.T, meta *corev3.Metadata) (leashStream, error)
 		t.Fatal(err)
 	}
 	err = s.Send(&extproc.ProcessingRequest{
-		Request:         &extproc.ProcessingRequest_RequestHeaders{RequestHeaders: &extproc.HttpHeaders{}},
+		Request:         &extproc.ProcessingRequest_RequestHeaders{RequestHeaders: socket("/ws?user=1")},
 		MetadataContext: meta,
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 //
 // The second check closes the race with a lock that arrives between the answer of Check and
 // the registration. The locker publishes the lock before it scans the leashes. A new leash
-// registers before it checks the lock.
+// registers before it checks the lock. A route that is denied from now on is the same.
 //
 // The application's side and the bytes end at once. Envoy closes the client's connection
 // after delayed_close_timeout of the connection manager, which defaults to one second. With
@@ -164,6 +164,20 @@ func (s *Server) Cut(ctx context.Context, tenant string) int {
 	return s.end(ctx, tenant, ending, status.New(codes.PermissionDenied, "the account is locked"))
 }
 
+// routeDenied is why a stream ends that was allowed before.
+const routeDenied = "the application does not take this request any more"
+
+// CutDenied ends the leashed streams of all tenants whose routes the decider denies now, and returns how many. Call it
+// when routes are denied that were allowed before, and after they are. It waits like Cut.
+func (s *Server) CutDenied(ctx context.Context) (n int) {
+	why := status.New(codes.PermissionDenied, routeDenied)
+	for tenant, all := range s.leashes.all() {
+		denied := slices.DeleteFunc(all, func(l *leash) bool { return s.o.Decider.DecideRoute(l.request, &l.caller) })
+		n += s.end(ctx, tenant, denied, why)
+	}
+	return n
+}
+
 // CutAll ends every leashed stream, and returns how many. Call it when this process may not decide any more: it would
 // not hear of a lock. It waits like Cut.
 func (s *Server) CutAll(ctx context.Context) (n int) {
@@ -253,6 +267,7 @@ func (s *Server) Process(stream processStream) error {
 	if !meta.caller.Known() {
 		return stream.Send(proceed(first))
 	}
+	meta.readRoute(first)
 	l, why := s.leashes.add(meta)
 	if l == nil {
 		return s.refuseStream(stream.Context(), tenant, why, codes.ResourceExhausted, "too many open streams")
@@ -266,6 +281,9 @@ func (s *Server) Process(stream processStream) error {
 	under := s.o.Lease()
 	if !s.o.Decider.DecideSubject(stream.Context(), tenant, meta.app, &meta.caller) {
 		return s.refuseStream(stream.Context(), tenant, "locked", codes.PermissionDenied, "the account is locked")
+	}
+	if !s.o.Decider.DecideRoute(meta.request, &meta.caller) {
+		return s.refuseStream(stream.Context(), tenant, "route", codes.PermissionDenied, routeDenied)
 	}
 	if !s.o.MayDecide(under, tenant, "") {
 		return s.refuseStream(stream.Context(), tenant, reasonLease, codes.Unavailable, "the authorizer may not decide")

@@ -108,6 +108,30 @@ func TestLockBetweenCheckAndRegistration(t *testing.T) {
 	}
 }
 
+// TestCutDenied: the streams of a route that is denied from now on end, of every user, and no stream of it is opened
+// that was allowed before.
+func TestCutDenied(t *testing.T) {
+	k := newKit(t)
+	s, err := k.open(t, of(t, "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.decider.deny("/other")
+	if n := k.CutDenied(t.Context()); n != 0 || k.Open() != 1 {
+		t.Errorf("cut %d streams for another route, and %d are open", n, k.Open())
+	}
+	k.decider.deny("/ws")
+	if n := k.CutDenied(t.Context()); n != 1 || k.Open() != 0 {
+		t.Errorf("cut %d streams, want 1, and %d are open", n, k.Open())
+	}
+	if _, err := s.Recv(); code(err) != codes.PermissionDenied {
+		t.Errorf("ended with %v", err)
+	}
+	if _, err := k.open(t, of(t, "bob")); code(err) != codes.PermissionDenied {
+		t.Errorf("opened after the cut: %v", err)
+	}
+}
+
 // TestRaceOfLocksAndStreams: in every interleaving of opening and locking, no stream is open
 // after the lock and its cut.
 func TestRaceOfLocksAndStreams(t *testing.T) {

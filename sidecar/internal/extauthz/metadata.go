@@ -1,13 +1,16 @@
 package extauthz
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store/subject"
 )
 
@@ -38,6 +41,23 @@ func values(v *structpb.Value) []*structpb.Value {
 type stream struct {
 	tenant, app string
 	caller      authz.Caller
+	request     request.Request // only what tells its route
+}
+
+// readRoute reads what tells the route of a request from the first message about it.
+func (s *stream) readRoute(m *extproc.ProcessingRequest) {
+	s.request = request.Request{Surface: request.SurfaceApp, Tenant: s.tenant, App: s.app, Headers: request.Headers{}}
+	for _, h := range m.GetRequestHeaders().GetHeaders().GetHeaders() {
+		value := cmp.Or(string(h.GetRawValue()), h.GetValue())
+		switch h.GetKey() {
+		case ":method":
+			s.request.Method = value
+		case ":path":
+			s.request.Path, s.request.Query, _ = strings.Cut(value, "?")
+		case "upgrade":
+			s.request.Headers["upgrade"] = append(s.request.Headers["upgrade"], value)
+		}
+	}
 }
 
 // readMetadata reads what [allow] wrote. It returns nil when the namespace is missing or

@@ -37,6 +37,8 @@ type Decider interface {
 	Decide(ctx context.Context, r request.Request) authz.Decision
 	// DecideSubject reports whether a stream of c at an application may go on.
 	DecideSubject(ctx context.Context, tenant, app string, c *authz.Caller) bool
+	// DecideRoute reports whether the application takes the request of a stream of c.
+	DecideRoute(r request.Request, c *authz.Caller) bool
 }
 
 // Options are the parts and bounds of a Server.
