@@ -68,14 +68,19 @@ func Restore(ctx context.Context, from io.ReadSeeker, dir string, cause Cause) (
 }
 
 // RestoreCopy makes the copy of a shared log in dir from a backup of another copy, like Restore but without a record:
-// the copy continues with the records of the shared log. Open then takes Options.Shared.
-func RestoreCopy(ctx context.Context, from io.ReadSeeker, dir string) (Manifest, error) {
-	return fillBeside(ctx, from, dir, func(made string, _ Manifest) error {
+// the copy continues with the records of the shared log. Open then takes Options.Shared. It compares every hash of the
+// backup and does not verify the content, which is that of the other copies: a core does not wait for that.
+func RestoreCopy(ctx context.Context, from io.Reader, dir string) (m Manifest, err error) {
+	err = beside(dir, func(made string) error {
+		if m, err = refill(ctx, from, made); err != nil {
+			return err
+		}
 		if err := os.Rename(made, dir); err != nil {
 			return fmt.Errorf("moving the copy to its place: %w", err)
 		}
 		return nil
 	})
+	return m, err
 }
 
 // fillBeside reads a whole backup, fills a folder beside dir, verifies it and gives it to place.
@@ -90,22 +95,35 @@ func fillBeside(ctx context.Context, from io.ReadSeeker, dir string, place func(
 	if _, err := from.Seek(0, io.SeekStart); err != nil {
 		return Manifest{}, fmt.Errorf("reading the backup again: %w", err)
 	}
+	return m, beside(dir, func(made string) error {
+		got, err := refill(ctx, from, made)
+		if err == nil && got.Position != m.Position {
+			err = fmt.Errorf("%w: it changed while it was read", ErrBadBackup)
+		}
+		if err != nil {
+			return err
+		}
+		if err := verifyFilled(ctx, made, m); err != nil {
+			return err
+		}
+		return place(made, m)
+	})
+}
+
+// beside lets fill make a folder beside dir, which is vacant, and move it there. It removes what fill leaves.
+func beside(dir string, fill func(made string) error) (err error) {
+	if err := vacant(dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return Manifest{}, fmt.Errorf("making the folder of the store: %w", err)
+		return fmt.Errorf("making the folder of the store: %w", err)
 	}
 	temp, err := os.MkdirTemp(filepath.Dir(dir), "restoring-")
 	if err != nil {
-		return Manifest{}, fmt.Errorf("making a folder for the store: %w", err)
+		return fmt.Errorf("making a folder for the store: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
-	made := filepath.Join(temp, "store")
-	if err := refill(ctx, from, made, m); err != nil {
-		return Manifest{}, err
-	}
-	if err := place(made, m); err != nil {
-		return Manifest{}, err
-	}
-	return m, nil
+	return fill(filepath.Join(temp, "store"))
 }
 
 // vacant fails with ErrNotEmpty unless dir is absent or empty, and has no witness.
@@ -123,23 +141,22 @@ func vacant(dir string) error {
 	return nil
 }
 
-// refill fills an empty folder and verifies it.
-func refill(ctx context.Context, from io.Reader, dir string, want Manifest) error {
+// refill fills an absent folder.
+func refill(ctx context.Context, from io.Reader, dir string) (m Manifest, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return fmt.Errorf("making a folder for the store: %w", err)
+		return Manifest{}, fmt.Errorf("making a folder for the store: %w", err)
 	}
-	err := local.Fill(dir, func(add func(k, v []byte, version uint64) error) error {
-		got, err := machine.ReadBackup(ctx, from, func(e machine.Entry) error {
+	err = local.Fill(dir, func(add func(k, v []byte, version uint64) error) error {
+		m, err = machine.ReadBackup(ctx, from, func(e machine.Entry) error {
 			return add(e.Key, e.Value, uint64(e.Version))
 		})
-		if err == nil && got.Position != want.Position {
-			err = fmt.Errorf("%w: it changed while it was read", ErrBadBackup)
-		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
+	return m, err
+}
+
+// verifyFilled verifies what was restored.
+func verifyFilled(ctx context.Context, dir string, want Manifest) error {
 	rep, err := Verify(ctx, dir)
 	if err != nil {
 		return fmt.Errorf("verifying what was restored: %w", err)

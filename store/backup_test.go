@@ -128,6 +128,14 @@ func TestBadBackupIsRefused(t *testing.T) {
 	if left := must(os.ReadDir(parent)); !errors.Is(err, store.ErrBadBackup) || len(left) != 0 {
 		t.Errorf("Restore = %v and left %v, want ErrBadBackup and nothing", err, left)
 	}
+	for _, at := range []int{len(file) / 2, len(file) - 1} { // in the entries, and in the hash of the whole
+		flipped := bytes.Clone(file)
+		flipped[at] ^= 1
+		_, err = store.RestoreCopy(t.Context(), bytes.NewReader(flipped), filepath.Join(parent, "store"))
+		if left := must(os.ReadDir(parent)); !errors.Is(err, store.ErrBadBackup) || len(left) != 0 {
+			t.Errorf("RestoreCopy with byte %d changed = %v and left %v, want ErrBadBackup and nothing", at, err, left)
+		}
+	}
 }
 
 // TestRestoreOverwritesNothing: a folder with a file, or beside the witness of a store, is refused.
@@ -144,6 +152,9 @@ func TestRestoreOverwritesNothing(t *testing.T) {
 		_, err := store.Restore(t.Context(), bytes.NewReader(file), dir, storetest.Cause("x"))
 		if !errors.Is(err, store.ErrNotEmpty) {
 			t.Errorf("Restore to %s = %v, want ErrNotEmpty", dir, err)
+		}
+		if _, err := store.RestoreCopy(t.Context(), bytes.NewReader(file), dir); !errors.Is(err, store.ErrNotEmpty) {
+			t.Errorf("RestoreCopy to %s = %v, want ErrNotEmpty", dir, err)
 		}
 	}
 }
