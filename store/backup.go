@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/log/local"
 	"github.com/scimward/scimward/store/machine"
 )
@@ -207,39 +208,78 @@ func LocksAfter(ctx context.Context, old string, m Manifest) (Later, error) {
 	noted, all := w.After(max(m.Position, head))
 	later.Err, later.To = rerr, max(later.To, head)
 	later.All = all && w.N != 0
-	newest := map[[2]string]Note{}
-	for _, n := range slices.Concat(read, noted) {
-		newest[[2]string{n.Tenant, n.ID}] = n
-	}
-	later.Locks = slices.SortedFunc(maps.Values(newest), func(a, b Note) int {
-		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID))
-	})
+	later.Locks = newestNotes(slices.Concat(read, noted))
 	return later, nil
 }
 
+// newestNotes returns the last note of each user, client and tenant, ordered by position.
+func newestNotes(all []Note) []Note {
+	newest := map[[2]string]Note{}
+	for _, n := range all {
+		newest[[2]string{n.Tenant, n.ID}] = n
+	}
+	return slices.SortedFunc(maps.Values(newest), func(a, b Note) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID))
+	})
+}
+
 func readLocksAfter(ctx context.Context, old string, after Seq) (found []Note, head Seq, err error) {
+	err = withOld(ctx, old, func(s *Store) error {
+		head = s.m.Position()
+		return s.Changes(ctx, after+1, func(c Change) error {
+			found = append(found, notesOf(c.Seq, &c)...)
+			return nil
+		})
+	})
+	return found, head, err
+}
+
+// withOld runs fn on a copy of an old store, which may be damaged and open in another process.
+func withOld(ctx context.Context, old string, fn func(*Store) error) (err error) {
 	if _, err := os.Stat(old); err != nil {
-		return nil, 0, err
+		return err
 	}
 	temp, err := os.MkdirTemp("", "scimward-compare-")
 	if err != nil {
-		return nil, 0, fmt.Errorf("making a folder for a copy: %w", err)
+		return fmt.Errorf("making a folder for a copy: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 	dir := filepath.Join(temp, "store")
 	if err := os.CopyFS(dir, os.DirFS(old)); err != nil {
-		return nil, 0, fmt.Errorf("copying the old store: %w", err)
+		return fmt.Errorf("copying the old store: %w", err)
 	}
 	o := Options{Dir: dir}.withDefaults()
 	o.MinFree, o.acceptLoss = 0, true
 	s, err := open(ctx, o, true)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	err = s.Changes(ctx, after+1, func(c Change) error {
-		found = append(found, notesOf(c.Seq, &c)...)
-		return nil
-	})
-	return found, s.m.Position(), err
+	return fn(s)
+}
+
+// WithLogOf runs fn on the log of a copy of an old store, which may be damaged.
+func WithLogOf(ctx context.Context, old string, fn func(log.Log) error) error {
+	return withOld(ctx, old, func(s *Store) error { return fn(s.m.Log()) })
+}
+
+// WithLogIn runs fn on the log that is in a backup. It makes the store of the backup in a folder of its own in scratch.
+func WithLogIn(ctx context.Context, scratch string, from io.ReadSeeker, fn func(log.Log) error) (err error) {
+	temp, err := os.MkdirTemp(scratch, "until-")
+	if err != nil {
+		return fmt.Errorf("making a folder for the store of the backup: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	dir := filepath.Join(temp, "store")
+	if _, err := RestoreCopy(ctx, from, dir); err != nil {
+		return err
+	}
+	o := Options{Dir: dir}.withDefaults()
+	o.unsynced = true
+	s, err := open(ctx, o, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return fn(s.m.Log())
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,9 +82,9 @@ func (c *adminClient) backup(ctx context.Context, to string) (m store.Manifest, 
 }
 
 func newRestore() *cobra.Command {
-	var compare string
+	var compare, records, moment string
 	c := &cobra.Command{
-		Use:   "restore FILE DIR",
+		Use:   "restore FILE DIR [--until RECORD|TIME [--log OLD]]",
 		Short: "make the store of a data folder from a backup",
 		Long: `Checks the whole backup, makes the store in the data folder DIR, and verifies it like
 ` + "`scimward store verify`" + `. It overwrites nothing: move an old store and its witness away first.
@@ -92,7 +93,12 @@ Who was deactivated after the backup has access again until the identity service
 the deactivation again. Operators' locks, clients, static tokens, pauses and signing keys
 are those of the backup too: end again what you ended later. With --compare the command
 reads these users and clients from the old data folder, as far as it can be read. It stays
-as it is.`,
+as it is.
+
+With --until it makes the store as it was after a record, or before the first change after
+a time such as 2026-01-31T03:00:00Z: from the backup and the records in the old data folder
+--log, or from the records in the backup alone if it has all since the first. It lists who
+was deactivated after that. If the moment cannot be reached, it names the nearest ones.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return fmt.Errorf("write `%s FILE DIR`: the backup and the data folder", c.CommandPath())
@@ -102,7 +108,17 @@ as it is.`,
 	}
 	asJSON := jsonFlag(c)
 	c.Flags().StringVar(&compare, "compare", "", "the old data folder `OLD`, damaged or not")
+	c.Flags().StringVar(&moment, "until", "", "as it was after a `RECORD` or before a time (RFC 3339)")
+	c.Flags().StringVar(&records, "log", "", "with --until: the old data folder `OLD` with the records after the backup")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case moment != "" && compare != "":
+			return usage(errors.New("--compare and --until: with --until, --log names the old data folder"))
+		case moment != "":
+			return restoreUntil(c, args[0], args[1], records, moment, *asJSON)
+		case records != "":
+			return usage(errors.New("--log is for --until; without it, --compare names the old data folder"))
+		}
 		return restore(c, args[0], args[1], compare, *asJSON)
 	}
 	return c
@@ -136,6 +152,47 @@ func restore(c *cobra.Command, file, dir, compare string, asJSON bool) error {
 	}
 	doc["locks_after"], doc["complete"], doc["up_to"] = later.Locks, later.All, later.To
 	return result(c, asJSON, doc, text+laterText(compare, &later))
+}
+
+// momentOf reads the value of --until: a record or a time.
+func momentOf(text string) (store.Moment, error) {
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil && n > 0 {
+		return store.Moment{Record: store.Seq(n)}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return store.Moment{}, usage(fmt.Errorf("--until %q is neither a record, such as 4711, nor a time, such as "+
+			"2026-01-31T03:00:00Z", text))
+	}
+	return store.Moment{Time: at}, nil
+}
+
+func restoreUntil(c *cobra.Command, file, dir, old, moment string, asJSON bool) error {
+	until, err := momentOf(moment)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("opening the backup: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	m, later, err := sidecar.RestoreUntil(c.Context(), f, dir, old, until, operator(), version())
+	if err != nil {
+		return fmt.Errorf("restoring %s: %w", file, unreachable(err))
+	}
+	doc := map[string]any{"restored": m, "locks_after": later.Locks, "complete": later.All, "up_to": later.To}
+	return result(c, asJSON, doc, fmt.Sprintf("restored and verified: record %d, its newest change of %s, %d keys, "+
+		"tenants %v\n", m.Position, m.Time.Format(time.RFC3339), m.Keys, m.Tenants)+laterText(old, &later))
+}
+
+// unreachable adds what to do to the error of a moment that cannot be reached.
+func unreachable(err error) error {
+	var cannot *store.UnreachableError
+	if errors.As(err, &cannot) {
+		return hinted(err, "choose one of the nearest moments, or name an older backup or a folder with more records")
+	}
+	return err
 }
 
 // laterText says who was deactivated after the backup, as far as the old data folder knows.
