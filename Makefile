@@ -12,7 +12,7 @@ BENCH   ?= .
 FAULTS_FOR ?= 2m
 
 .DEFAULT_GOAL := help
-.PHONY: help build generate verify-generate envoy demo test test-foreign test-keycloak test-root race faults lint fmt fuzz bench check clean
+.PHONY: help build generate verify-generate envoy demo test test-foreign test-keycloak test-root race faults upgrade lint fmt fuzz bench check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,13 +54,16 @@ race: ## run the tests of the concurrent packages with the race detector (needs 
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
 
 # The installations have three cores, five edges and five Envoys: 2 processors, 3 GB, and Linux.
+upgrade: envoy ## replace cores of a former version one after another, under load (Linux; builds that version from the history)
+	$(GO) test -tags upgrade -count=1 -timeout 10m -run '^TestRollingUpgrade$$' -v ./examples/replicas/fleet
+
 faults: envoy ## kill, stop and cut off servers, cores and edges, each test for FAULTS_FOR (Linux); ROUNDS=50 deactivations, PAUSES=1 stops servers too
 	$(GO) test -count=1 -timeout 0 -v ./store/log/jetstream/faults -faults.for $(FAULTS_FOR) -faults.disk $(if $(PAUSES),-faults.pause)
 	$(GO) test -tags faults -count=1 -timeout 0 -v ./examples/replicas/faults -faults.for $(FAULTS_FOR) $(if $(ROUNDS),-faults.rounds $(ROUNDS))
 
 lint: ## go vet and golangci-lint
 	$(GO) vet ./...
-	$(GO) vet -tags faults,foreign,keycloak,root ./envoy/... ./examples/replicas/... ./sidecar/... ./store/...
+	$(GO) vet -tags faults,foreign,keycloak,root,upgrade ./envoy/... ./examples/replicas/... ./sidecar/... ./store/...
 	$(TOOL) golangci-lint run ./...
 
 fmt: ## format Go
@@ -72,12 +75,13 @@ fuzz: ## fuzz every target for FUZZTIME
 bench: ## run the benchmarks of docs/bench (BENCH=regexp selects some)
 	@GO="$(GO)" BENCH="$(BENCH)" sh docs/bench/run.sh
 
-check: ## what CI runs: generated pages, lint, race, fuzz, faults, demo, test
+check: ## what CI runs: generated pages, lint, race, fuzz, faults, upgrade, demo, test
 	$(MAKE) verify-generate
 	$(MAKE) lint
 	$(MAKE) race
 	$(MAKE) fuzz FUZZTIME=5s
 	$(MAKE) faults FAULTS_FOR=20s
+	$(MAKE) upgrade
 	$(MAKE) demo
 	$(MAKE) demo DPOP=1
 	$(MAKE) test

@@ -4,6 +4,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -44,6 +45,7 @@ type Fleet struct {
 	service *idp.Service
 	endApp  func() error
 	running map[string]*stack.Process
+	program map[string]string // of machines that do not run Options.Scimward
 	ways    map[way]*blackhole.Proxy
 }
 
@@ -53,7 +55,7 @@ func New(ctx context.Context, o Options) (f *Fleet, err error) {
 	rand.Read(b[:]) // never fails (crypto/rand)
 	f = &Fleet{
 		o: o, net: fmt.Sprintf("127.%d.%d", b[0], b[1]), endApp: func() error { return nil },
-		running: map[string]*stack.Process{}, ways: map[way]*blackhole.Proxy{},
+		running: map[string]*stack.Process{}, program: map[string]string{}, ways: map[way]*blackhole.Proxy{},
 	}
 	defer func() {
 		if err != nil {
@@ -178,8 +180,14 @@ func (f *Fleet) Dir(machine string) string { return filepath.Join(f.o.Dir, machi
 
 // Start starts scimward on a machine.
 func (f *Fleet) Start(machine string) error {
-	return f.launch(machine, machine, f.o.Scimward, "serve", "-c", "scimward.yaml")
+	return f.launch(machine, machine, cmp.Or(f.program[machine], f.o.Scimward), "serve", "-c", "scimward.yaml")
 }
+
+// Install makes another scimward the one that Start starts on a machine.
+func (f *Fleet) Install(machine, program string) { f.program[machine] = program }
+
+// Ended is closed when scimward on a machine that was started has ended.
+func (f *Fleet) Ended(machine string) <-chan struct{} { return f.running[machine].Done() }
 
 // StartEnvoy starts the Envoy of an edge.
 func (f *Fleet) StartEnvoy(edge string) error {
