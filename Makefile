@@ -44,8 +44,9 @@ test-foreign: envoy ## ask Express, oidc-provider and fosite (needs Node.js 20.1
 test-keycloak: envoy ## take the tokens of a Keycloak (170 MB; needs Java 17 and Maven)
 	$(GO) test -tags keycloak -timeout 20m -run '^TestKeycloak$$' -v ./envoy/envoytest
 
+ROOT ?= ./sidecar ./store ./store/storetest ./store/log/jetstream/faults
 test-root: ## power failures, partitions, another user at the admin socket (needs root on Linux; see CONTRIBUTING.md)
-	$(GO) test -tags root -count=1 -timeout 15m -run '^TestRoot' -v ./sidecar ./store ./store/storetest ./store/log/jetstream/faults
+	$(GO) test -tags root -count=1 -timeout 15m -run '^TestRoot' -v $(ROOT)
 
 # Without OPA and the end-to-end tests: their code runs in processes that are built
 # without the race detector.
@@ -75,13 +76,12 @@ fuzz: ## fuzz every target for FUZZTIME
 bench: ## run the benchmarks of docs/bench (BENCH=regexp selects some)
 	@GO="$(GO)" BENCH="$(BENCH)" sh docs/bench/run.sh
 
-check: ## what CI runs: generated pages, lint, race, fuzz, faults, upgrade, demo, test
+check: ## what CI runs: generated pages, lint, race, fuzz, faults, demo, test
 	$(MAKE) verify-generate
 	$(MAKE) lint
 	$(MAKE) race
 	$(MAKE) fuzz FUZZTIME=5s
 	$(MAKE) faults FAULTS_FOR=20s
-	$(MAKE) upgrade
 	$(MAKE) demo
 	$(MAKE) demo DPOP=1
 	$(MAKE) test

@@ -175,7 +175,7 @@ func backupFrom(ctx context.Context, scratch string, bases []Base, base Seq, rec
 	if err := s.m.Replay(ctx, records, at); err != nil {
 		return m, later, err
 	}
-	if m, err = s.backupOf(ctx, records, at, w, version); err != nil {
+	if m, err = s.backupOf(ctx, at, w, version); err != nil {
 		return m, later, err
 	}
 	later, err = s.after(ctx, records, at)
@@ -202,7 +202,7 @@ func (b *Base) fill(ctx context.Context, dir string, at Seq) error {
 }
 
 // backupOf writes the backup of the store, which is at the moment.
-func (s *Store) backupOf(ctx context.Context, records log.Log, at Seq, w io.Writer, version string) (Manifest, error) {
+func (s *Store) backupOf(ctx context.Context, at Seq, w io.Writer, version string) (Manifest, error) {
 	if s.m.Position() != at {
 		return Manifest{}, fmt.Errorf("store: the records lead to %d, want %d", s.m.Position(), at)
 	}

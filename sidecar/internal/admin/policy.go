@@ -241,7 +241,7 @@ func RecordPolicy(ctx context.Context, s *store.Store, tenant string, cause stor
 // FollowPolicies lets m know what the store has of the bundles of all tenants, now and with each change, before anybody
 // sees that change.
 func FollowPolicies(ctx context.Context, s *store.Store, m *bundles.Manager) (stop func(), err error) {
-	apply := func(c store.Change) {
+	apply := func(c store.Change) { //nolint:contextcheck // what m compiles goes on after the change
 		if d, ok := PolicyDocument(&c); ok {
 			m.Apply(d)
 		}

@@ -164,7 +164,7 @@ func (m *Manager) SetTenants(ctx context.Context, tenants []Tenant) {
 	for _, s := range states {
 		next[s.Name] = s
 	}
-	for _, s := range m.replace(next) {
+	for _, s := range m.replace(next) { //nolint:contextcheck // what it compiles goes on after this call
 		// What is in work has given up, or writes its last line. If the tenant comes back, nobody else may write there.
 		s.wait()
 	}

@@ -239,7 +239,7 @@ func kindOf(ch *store.Change) int {
 			return deactivations
 		}
 	case store.ChangeUserUpdated, store.ChangeOperatorLock, store.ChangeJob, store.ChangeClient, store.ChangePause,
-		store.ChangeKey, store.ChangeToken, store.ChangeCore:
+		store.ChangeKey, store.ChangeToken, store.ChangeCore, store.ChangePolicy:
 	}
 	return none
 }
