@@ -179,6 +179,8 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 			"this is another spelling of a path with open responses: write the path as the application documents it")
 	case r.Headers.Overridden():
 		return denyOverride("headers")
+	case r.Headers.CookieOverrides():
+		return denyOverride("cookies")
 	case !r.QueryCharset():
 		return deny(http.StatusUnsupportedMediaType, request.ReasonContentType,
 			"send Content-Type with charset=utf-8 or without a charset: some applications decode the query in it too")
@@ -192,7 +194,7 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 		return deny(http.StatusBadRequest, ReasonHeaderName,
 			"names of headers have letters, digits and hyphens here: some servers take other signs for hyphens")
 	}
-	return denyProblem(r.Headers.CheckCookies())
+	return nil
 }
 
 // foreignToken reports whether the query has an access token that no source reads.

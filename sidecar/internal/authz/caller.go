@@ -32,7 +32,7 @@ func (a *Authorizer) identify(
 		if d == nil && ctx.Err() != nil {
 			d = overdue()
 		}
-		if d == nil && owner.Known() {
+		if d == nil && owner.Known() && !c.Remembered() {
 			d = a.denyLocked(r.Tenant, p, c, &owner)
 		}
 		switch {

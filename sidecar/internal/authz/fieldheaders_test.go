@@ -129,7 +129,10 @@ func TestFieldInCookie(t *testing.T) {
 		{"without a value", "email", "email", false},
 		{"another spelling of a credential's cookie", "session", "Session[x]=alice", false},
 
-		{"value", "email", "theme=email; a=b email=c", true},
+		{"Python begins another cookie behind a blank", "email", "theme=x; a=b email=c", false},
+		{"Zope behind a quote", "email", `a="b"email="c"`, false},
+
+		{"value", "email", "theme=email; a=bemail=c", true},
 		{"part of a name", "email", "wp_comment_email=x; email_digest=1; my-email=x", true},
 		{"the cookie of Spring for the locale", "locale", "org.springframework.web.servlet.i18n.CookieLocaleResolver.LOCALE=de", true},
 		{"a credential of the application comes in it", "session", "session=alice", true},

@@ -65,9 +65,13 @@ func (p *app) readRoute(r *request.Request) (request.Path, request.Keys, *reques
 	if bad != nil {
 		return path, request.Keys{}, bad
 	}
+	if bad := r.Headers.CheckCookies(); bad != nil {
+		return path, request.Keys{}, bad
+	}
 	r.Query = path.Query(r.Query)
 	write := r.Method != http.MethodGet && r.Method != http.MethodHead || r.HasBody()
 	path.Route(r.Query, write, p.routeParameters)
+	path.RouteCookies(r.Headers, p.routeParameters)
 	keys, bad := request.QueryKeys(r.Query)
 	return path, keys, bad
 }

@@ -117,12 +117,24 @@ func (r *Request) QueryCharset() bool {
 		if !strings.Contains(strings.ToLower(v), "charset") {
 			return false
 		}
-		_, params, err := mime.ParseMediaType(v)
-		charset := strings.ToLower(params["charset"])
-		plain := utf8Name(charset) || charset == "us-ascii" || charset == "ascii" ||
-			strings.HasPrefix(charset, "iso-8859-") || strings.HasPrefix(charset, "windows-125")
-		return err != nil || !plain || !sameCharset(v, true)
+		// Whatever parser cuts the parameters how: each charset that is named has ASCII as it is.
+		text := strings.Join(strings.Fields(strings.ToLower(v)), "")
+		named := strings.Split(text, "charset=")[1:]
+		return len(named) == 0 || strings.ContainsAny(text, `*\`) || slices.ContainsFunc(named, func(rest string) bool {
+			charset, _ := cutAny(strings.TrimLeft(rest, `"'`), `"',;`)
+			return !asciiCharset(charset)
+		})
 	})
+}
+
+// asciiCharset reports whether a charset, in lower case, has the letters of ASCII as they are. An empty one is none.
+func asciiCharset(name string) bool {
+	switch name {
+	case "", "us-ascii", "ascii", "latin1", "shift_jis", "gbk", "gb2312", "gb18030", "big5", "utf8mb4":
+		return true
+	}
+	return utf8Name(name) || slices.ContainsFunc([]string{"iso-8859-", "windows-125", "cp125", "euc-", "koi8-"},
+		func(family string) bool { return strings.HasPrefix(name, family) })
 }
 
 func utf8Name(charset string) bool {

@@ -9,7 +9,7 @@ import (
 
 // Carried tells where outside of query and body a request has what some framework might take for a field of a set from
 // [NewFieldSet]: "header", "cookie", or "" for nowhere. Spring takes every header for a field, without its hyphens.
-// PHP puts cookies among the fields of $_REQUEST unless its request_order says otherwise. Hertz and Fiber bind both.
+// PHP and others take a field from a cookie, see eachCookie.
 //
 // A hyphen joins words here: "e-mail" is "email", and "x-email" and "content-type" are no "email" and no "type". What
 // clients and proxies send with every request does not count, nor does what a source reads: its value must be a
@@ -20,15 +20,13 @@ func (s *Sources) Carried(h Headers, set *FieldSet) string {
 			return "header"
 		}
 	}
-	for _, line := range h["cookie"] {
-		for pair := range strings.SplitSeq(line, ";") {
-			name, _, _ := strings.Cut(strings.TrimPrefix(pair, " "), "=")
-			if set.inCookie(name) && !slices.ContainsFunc(s.cookies, func(c Source) bool { return c.names(name) }) {
-				return "cookie"
-			}
+	found := ""
+	h.eachCookie(func(name, _ string) {
+		if set.inCookie(name) && !slices.ContainsFunc(s.cookies, func(c Source) bool { return c.names(name) }) {
+			found = "cookie"
 		}
-	}
-	return ""
+	})
+	return found
 }
 
 // inCookie reports whether a cookie might be read as a field of the set. A dot is "_" in PHP and leads to a member in

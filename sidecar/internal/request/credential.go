@@ -96,6 +96,10 @@ func (c *Credential) Canonical() string {
 	return v
 }
 
+// Remembered reports whether a cookie has the name of a place where a person types a name. Browsers keep the one that
+// was typed last, which may be somebody else's.
+func (c *Credential) Remembered() bool { return c.Merged && c.Ordinary }
+
 // Sources are the compiled sources of one application.
 type Sources struct {
 	all       []Source
@@ -106,6 +110,7 @@ type Sources struct {
 	templates []pathPlace // one a template
 	protocols []string    // starts, one a start
 	basic     bool        // a source reads Basic authentication
+	bodies    bool        // a source reads a body
 	ignored   map[string]bool
 }
 
@@ -138,6 +143,7 @@ func NewSources(sources []Source, ignored []string) *Sources {
 		case InBasic:
 			s.basic = true
 		case InBody:
+			s.bodies = true
 		}
 		s.all, s.paths = append(s.all, src), append(s.paths, NewTemplate(src.Body.Path))
 	}

@@ -115,6 +115,11 @@ func (p *Path) split(text string) {
 			p.pieces[i].blank, p.pieces[i+1].blank, p.pieces[i+2].blank = true, true, true
 		}
 	}
+	if last := len(p.pieces) - 1; p.pieces[last].name == "page-data" { // Gatsby: "/page-data/account/page-data.json"
+		for i := range p.pieces {
+			p.pieces[i].blank = p.pieces[i].blank || p.pieces[i].name == "page-data"
+		}
+	}
 	p.dots = slices.ContainsFunc(p.pieces, func(s piece) bool { return s.dots })
 }
 

@@ -56,12 +56,18 @@ func (s *Sources) fromPath(r *Request, path *Path, out *[]Credential) *Problem {
 	return nil
 }
 
-// pageOf returns the path of the page of Next.js whose data is at a path: "/t/7" for "/_next/data/BUILD/t/7.json".
-// Links of a site of Next.js get it instead of the page.
+// pageOf returns the path of the page whose data is at a path: "/t/7" for "/_next/data/BUILD/t/7.json" of Next.js, and
+// for "/page-data/t/7/page-data.json" of Gatsby. Links of such a site get it instead of the page. The site may be in a
+// folder.
 func pageOf(path string) string {
-	if data, found := strings.CutPrefix(path, "/_next/data/"); found {
+	if folder, data, found := strings.Cut(path, "/_next/data/"); found {
 		_, page, _ := strings.Cut(data, "/")
-		return "/" + strings.TrimSuffix(page, ".json")
+		return folder + "/" + strings.TrimSuffix(page, ".json")
+	}
+	if folder, data, found := strings.Cut(path, "/page-data/"); found {
+		if page, found := strings.CutSuffix(data, "/page-data.json"); found {
+			return folder + "/" + page
+		}
 	}
 	return path
 }

@@ -76,27 +76,26 @@ func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem
 	return nil
 }
 
-// fromFieldCookies reads the cookies with the names of query places and of body places that the request reaches. PHP
-// puts cookies among the parameters of $_REQUEST unless its request_order says otherwise, and ASP.NET among those of
-// Request. Most such cookies have nothing to do with the place.
+// fromFieldCookies reads the cookies with the names of query places and of body places that the request reaches. Most
+// such cookies have nothing to do with the place.
 func (s *Sources) fromFieldCookies(r *Request, path *Path, out *[]Credential) *Problem {
-	for _, line := range r.Headers["cookie"] {
-		for pair := range strings.SplitSeq(line, ";") {
-			name, value, _ := strings.Cut(strings.TrimPrefix(pair, " "), "=")
-			value = decodeAgain(value)
-			if !plainText(value) || slices.ContainsFunc(s.cookies, func(c Source) bool { return c.names(name) }) {
-				continue
-			}
-			c := s.match(value, func(i int, src *Source) bool {
-				field := src.In == InQuery || src.merged() && !src.Typed && s.reaches(i, path)
-				return field && foldCookie(name) == foldCookie(src.Name)
-			})
-			if c != nil && value != "" {
-				c.Ordinary = true
-				*out = append(*out, *c)
-			}
-		}
+	if len(s.queries) == 0 && !s.bodies {
+		return nil
 	}
+	r.Headers.eachCookie(func(name, value string) {
+		if value == "" || slices.ContainsFunc(s.cookies, func(c Source) bool { return c.names(name) }) {
+			return
+		}
+		value = bareValue(decodeAgain(value))
+		c := s.match(value, func(i int, src *Source) bool {
+			field := src.In == InQuery || src.merged() && s.reaches(i, path)
+			return field && (src.Typed || plainText(value)) && isCookie(name, foldCookie(src.Name), false)
+		})
+		if c != nil {
+			c.Ordinary, c.Merged = true, s.all[c.Source].Typed
+			*out = append(*out, *c)
+		}
+	})
 	return nil
 }
 

@@ -87,9 +87,17 @@ func routeOf(name, value string) (route, under string, after follows) {
 	case value == "": // CodeIgniter again ("?account")
 		return name, "", onlyFront
 	}
+	return knownRoute(folded, value)
+}
+
+// knownRoute is routeOf for the parameters of routers. name is folded.
+func knownRoute(name, value string) (route, under string, after follows) {
+	if value == "" {
+		return "", "", anyFolder
+	}
 	for _, k := range routeKeys() {
 		switch {
-		case k.name != folded:
+		case k.name != name:
 		case k.only || strings.ContainsAny(value, "/|"):
 			return value, k.under, anyFolder
 		default:
@@ -117,10 +125,10 @@ func zopeRoute(name string) (head string, found bool) {
 // returnAddress reports whether a folded parameter is an address to go to afterwards, in applications of all kinds.
 func returnAddress(name string) bool {
 	return slices.Contains([]string{
-		"next", "continue", "goto", "rurl", "return", "return_to", "returnto", "return_url", "returnurl", "return_path",
-		"redirect", "redirect_to", "redirect_url", "redirect_uri", "redirecturl", "referer", "referrer", "ref",
-		"back", "back_url", "callback", "callback_url", "callbackurl", "destination", "target", "success_url", "cancel_url",
-	}, name)
+		"next", "continue", "goto", "rurl", "return", "returnto", "returnurl", "returnpath", "redirect", "redirectto",
+		"redirecturl", "redirecturi", "referer", "referrer", "ref", "back", "backurl", "callback", "callbackurl",
+		"camefrom", "from", "destination", "target", "targetpath", "successurl", "cancelurl", "relaystate",
+	}, strings.ReplaceAll(name, "_", ""))
 }
 
 // Route adds the routes that the query names. They count for [Template.Reaches] and [Template.Names], and for
@@ -130,28 +138,66 @@ func (p *Path) Route(query string, write bool, named []string) {
 	if query == "" {
 		return
 	}
+	p.addErrorPage(query)
 	eachParameter(query, func(name, value string) {
 		folded := FoldParameter(name)
 		if slices.Contains(named, folded) {
-			p.addRoute(value, anyFolder)
-			p.addRoute(strings.ReplaceAll(value, ".", "/"), anyFolder)
+			p.addNamed(value)
 			return
 		}
-		text, under, after := routeOf(name, value)
-		switch {
-		case text != "" && under != "":
-			p.addRoute(under+"/"+strings.TrimLeft(text, `/\`), after)
-		case text != "":
-			p.addRoute(text, after)
-		}
+		p.addUnder(routeOf(name, value))
 		if write && strings.ContainsAny(value, `/\`) && !returnAddress(folded) {
 			p.addRoute(value, anyFolder)
 		}
 	})
 }
 
+// RouteCookies adds the routes that cookies name, under the names of routers and those of named: MODX and vBulletin
+// read theirs from $_REQUEST.
+func (p *Path) RouteCookies(h Headers, named []string) {
+	h.eachCookie(func(name, value string) {
+		folded := FoldParameter(cookieText(name))
+		if slices.Contains(named, folded) {
+			p.addNamed(bareValue(decodeAgain(value)))
+			return
+		}
+		p.addUnder(knownRoute(folded, bareValue(decodeAgain(value))))
+	})
+}
+
 // FoldParameter folds the name of a query parameter as PHP and case-insensitive frameworks do.
 func FoldParameter(name string) string { return foldCase(phpName(name)) }
+
+// addErrorPage adds the path in the query of an error page of IIS, "404;http://HOST/PATH". Bitrix reads it on every
+// server (modules/main/include/urlrewrite.php).
+func (p *Path) addErrorPage(query string) {
+	_, rest, found := strings.Cut(unescapeForm(query), "404;http")
+	if !found {
+		return
+	}
+	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "s"), "://")
+	if _, path, found := strings.Cut(rest, "/"); found {
+		path, _ = cutAny(path, "?#")
+		p.addRoute(path, anyFolder)
+	}
+}
+
+// addNamed adds the value of a parameter that the application takes its route from.
+func (p *Path) addNamed(value string) {
+	p.addRoute(value, anyFolder)
+	p.addRoute(strings.ReplaceAll(value, ".", "/"), anyFolder)
+}
+
+// addUnder adds what routeOf and knownRoute return.
+func (p *Path) addUnder(text, under string, after follows) {
+	switch {
+	case text == "":
+	case under != "":
+		p.addRoute(under+"/"+strings.TrimLeft(text, `/\`), after)
+	default:
+		p.addRoute(text, after)
+	}
+}
 
 func (p *Path) addRoute(text string, after follows) {
 	r := route{after: after}
