@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
@@ -157,22 +158,29 @@ func (c *Cluster) Connect(tb testing.TB) *nats.Conn {
 	return nc
 }
 
-// Leader is the number of the member that leads the stream of a log.
+// Leader is the number of the member that leads the stream of a log. It waits for an election that goes on.
 func (c *Cluster) Leader(tb testing.TB, name string) int {
 	tb.Helper()
 	j, err := js.New(c.Connect(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := j.Stream(tb.Context(), "SCIM_LOG_"+name)
-	if err != nil {
-		tb.Fatal(err)
+	for {
+		leader := ""
+		if s, err := j.Stream(tb.Context(), "SCIM_LOG_"+name); err == nil { // nobody answers without a leader
+			leader = s.CachedInfo().Cluster.Leader
+		}
+		i := slices.IndexFunc(c.Members, func(m jetstream.ServerOptions) bool { return m.Name == leader })
+		switch {
+		case i >= 0:
+			return i
+		case leader != "":
+			tb.Fatalf("the leader is %q, which is no member", leader)
+		}
+		select {
+		case <-tb.Context().Done():
+			tb.Fatal("the log has no leader")
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
-	i := slices.IndexFunc(c.Members, func(m jetstream.ServerOptions) bool {
-		return m.Name == s.CachedInfo().Cluster.Leader
-	})
-	if i < 0 {
-		tb.Fatalf("the leader is %q, which is no member", s.CachedInfo().Cluster.Leader)
-	}
-	return i
 }
