@@ -17,6 +17,7 @@ func newPolicyCompiler() *cobra.Command {
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			// If the machine has no memory left, Linux ends this process rather than the one that serves.
+			// Elsewhere there is no such file, and its memory is bounded all the same.
 			_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 			if code := r.Run(c.Context(), c.InOrStdin(), c.OutOrStdout()); code != bundle.Rehearsed {
 				return failure{errSilent, code, ""}

@@ -36,21 +36,6 @@ func (h Headers) CheckCookies() *Problem {
 	return nil
 }
 
-// CookieOverrides reports whether a cookie replaces the method: Flight and Phalcon read $_REQUEST["_method"].
-func (h Headers) CookieOverrides() (found bool) {
-	h.eachCookie(func(name, _ string) { found = found || overrides(cookieText(name)) })
-	return found
-}
-
-// cookieText is the name of a cookie as PHP decodes it. It ends at NUL.
-func cookieText(name string) string {
-	if !strings.ContainsAny(name, "%+") {
-		return name
-	}
-	name, _, _ = strings.Cut(strings.ReplaceAll(decodeAgain(name), "+", " "), "\x00")
-	return name
-}
-
 // foundCookie is a credential in one cookie, or in the chunks of one.
 type foundCookie struct {
 	names string // separated by blanks

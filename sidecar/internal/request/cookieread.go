@@ -46,3 +46,18 @@ func beginsCookie(r rune) bool { return r == ',' || endsCookie(r) }
 
 // bareValue takes blanks and quotes off a value or name. Servers decode neither alike.
 func bareValue(v string) string { return strings.Trim(v, " \t\"") }
+
+// CookieOverrides reports whether a cookie replaces the method: Flight and Phalcon read $_REQUEST["_method"].
+func (h Headers) CookieOverrides() (found bool) {
+	h.eachCookie(func(name, _ string) { found = found || overrides(cookieText(name)) })
+	return found
+}
+
+// cookieText is the name of a cookie as PHP decodes it. It ends at NUL.
+func cookieText(name string) string {
+	if !strings.ContainsAny(name, "%+") {
+		return name
+	}
+	name, _, _ = strings.Cut(strings.ReplaceAll(decodeAgain(name), "+", " "), "\x00")
+	return name
+}
