@@ -80,6 +80,6 @@ func (c *scimClient) status(ctx context.Context, token string) (int, string, err
 		return 0, "", err
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	b, err := io.ReadAll(http.MaxBytesReader(nil, res.Body, maxAnswer))
 	return res.StatusCode, string(b), err
 }

@@ -58,7 +58,7 @@ func (w *world) raw(t *testing.T, tenant *stack.Tenant, request string) answer {
 		return answer{}
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	body, err := io.ReadAll(http.MaxBytesReader(nil, res.Body, maxAnswer))
 	if err != nil && len(body) == 0 && res.StatusCode < 300 {
 		t.Logf("the answer broke off: %v", err)
 	}
