@@ -121,6 +121,7 @@ func userNamed(name string) string {
 // one is refused, and a token of one core opens SCIM at another. A core that stops in good order is not waited for,
 // and comes back with everything that it missed.
 func TestCores(t *testing.T) {
+	t.Parallel() // it waits, for elections and leases
 	c := startCores(t, base)
 	idp := c.idp
 	bearer := idp.token()
@@ -278,6 +279,7 @@ func TestListenersOutlastALease(t *testing.T) {
 // TestNewCopy: a core without a copy of its own begins with a snapshot once the log is trimmed, and knows every user
 // and lock.
 func TestNewCopy(t *testing.T) {
+	t.Parallel() // it waits, for elections and leases
 	c := startCores(t, base)
 	idp := c.idp
 	bearer := idp.token()
@@ -317,6 +319,7 @@ func TestNewCopy(t *testing.T) {
 // TestCommandsReachEveryCore: what a command or a client changes at one core holds at each when its answer comes,
 // without a restart: clients, static tokens, signing keys, revoked tokens and pauses.
 func TestCommandsReachEveryCore(t *testing.T) {
+	t.Parallel() // it waits, for elections and leases
 	c := startCores(t, allowing)
 	idp := c.idp
 	// each lets fn ask each core, the one that made the change last.

@@ -47,6 +47,7 @@ test_read if count(policy.requirements) == 0 with input as {"method": "GET"}
 // every core and edge when the answer comes: its rules, its routes, its revision. A core that starts later has
 // it too. The processes keep no bundle in their folders.
 func TestBundleOfEveryProcess(t *testing.T) {
+	t.Parallel() // it waits, for elections and leases
 	signer, dir := bundletest.NewSigner("release"), t.TempDir()
 	c, edges := startEdged(t, signedBy(t, closed, dir, signer), 1)
 	idp := c.idp

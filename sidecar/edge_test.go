@@ -86,6 +86,7 @@ func readyForEnvoy(t *testing.T, r *running) int {
 // TestEdges: what any core is told holds at every edge when its answer comes. An edge goes on when its core ends, and
 // says where the SCIM service is. Without any core it serves only an application that wants so, and only whom it knows.
 func TestEdges(t *testing.T) {
+	t.Parallel() // it waits, for elections and leases
 	c, edges := startEdged(t, withStale, 3)
 	idp := c.idp
 	bearer := idp.token()

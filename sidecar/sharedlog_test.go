@@ -72,6 +72,7 @@ func (c *idp) version(r *running, bearer, id string) string {
 // TestMigrate: a store of one process becomes that of three cores and of one process again. Locks, versions and the
 // audit trail stay, and positions go on. Neither the process that moved nor a second migration gives a second truth.
 func TestMigrate(t *testing.T) {
+	t.Parallel() // it waits, for elections and leases
 	if testing.Short() {
 		t.Skip("it waits for elections and leases, a minute or two; the race detector sees the same code in TestCores")
 	}
@@ -160,6 +161,7 @@ func TestMigrate(t *testing.T) {
 // TestRecover: after the log was lost, it begins again with the most advanced copy. The other cores notice it, move
 // their copies aside and begin with the snapshot. A backup is another way to begin.
 func TestRecover(t *testing.T) {
+	t.Parallel() // it waits, for elections and leases
 	if testing.Short() {
 		t.Skip("it waits for elections and leases, a minute or two; the race detector sees the same code in TestCores")
 	}
