@@ -60,8 +60,8 @@ func pages() []page {
 		{
 			"docs/configuration.md",
 			[]string{
-				"sidecar/config/config.go", "sidecar/config/cluster.go", "sidecar/config/connect.go",
-				"sidecar/config/decisionlog.go",
+				"sidecar/config/config.go", "sidecar/config/tenant.go", "sidecar/config/app.go", "sidecar/config/cluster.go",
+				"sidecar/config/connect.go", "sidecar/config/decisionlog.go",
 			},
 			"yaml",
 			[]root{{"Config", "The file"}},
