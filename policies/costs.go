@@ -3,6 +3,7 @@ package policies
 import (
 	"fmt"
 	"regexp/syntax"
+	"strconv"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -171,12 +172,12 @@ func sizeOf(t *ast.Term) int {
 	return 0
 }
 
-// digitsIn is how long the numbers of a term are, all together.
+// digitsIn is how long the numbers of a term are when they are written out, all together.
 func digitsIn(t *ast.Term) int {
 	n := 0
 	each := func(t *ast.Term) {
 		if v, ok := t.Value.(ast.Number); ok {
-			n += len(v)
+			n += digitsOf(string(v))
 		}
 	}
 	switch v := t.Value.(type) {
@@ -188,6 +189,19 @@ func digitsIn(t *ast.Term) int {
 		v.Foreach(each)
 	}
 	return n
+}
+
+// digitsOf is how many digits a number has when it is written out: 1e30 has about 30, although its text is short.
+func digitsOf(number string) int {
+	at := strings.IndexAny(number, "eE")
+	if at < 0 {
+		return len(number)
+	}
+	exponent, err := strconv.Atoi(number[at+1:])
+	if err != nil {
+		return maxDigits + 1 // OPA has no such number
+	}
+	return at + max(exponent, -exponent)
 }
 
 // patternSize is about how many states a regular expression has: a repetition repeats them.

@@ -116,19 +116,19 @@ func (e *Engine) Count(violated []Violated) {
 }
 
 // ruleLabel bounds the label of a tenant's rule: it is one of the ids that the rules in force declare as literals,
-// or otherRule. An id that a rule computes may be of any number.
+// or [OtherRule]. An id that a rule computes may be of any number.
 func (e *Engine) ruleLabel(tenant, rule string) string {
 	if !strings.HasPrefix(rule, rulePrefix) {
 		return rule
 	}
 	if r, _ := e.ofTenant(tenant); r == nil || !slices.Contains(r.declared, rule) {
-		return otherRule
+		return OtherRule
 	}
 	return rule
 }
 
-// otherRule is the label of every other id.
-const otherRule = rulePrefix + "other"
+// OtherRule stands for the ids of a tenant's rules that are not counted one by one.
+const OtherRule = rulePrefix + "other"
 
 // forget removes the series of rules that are not in force any more.
 func (m *metrics) forget(before, after map[string]*Rules) {

@@ -58,19 +58,19 @@ func wrongMode(v ast.Value) string {
 	return "write enforce, warn or observe" + meant(string(s), modes)
 }
 
+// maxOps bounds the operations that a requirement names. A request has fewer (Operations of scim.Limits).
+const maxOps = 10_000
+
 func wrongOps(v ast.Value) string {
-	const want = "write an array of the numbers of operations, from 0"
-	list, ok := v.(*ast.Array)
-	if !ok {
-		return want
+	wrong := func(t *ast.Term) bool {
+		n, ok := t.Value.(ast.Number)
+		op, whole := n.Int()
+		return !ok || !whole || op < 0
 	}
-	for i := range list.Len() {
-		n, ok := list.Elem(i).Value.(ast.Number)
-		if op, whole := n.Int(); !ok || !whole || op < 0 {
-			return want
-		}
+	if list, ok := v.(*ast.Array); ok && list.Len() <= maxOps && !list.Until(wrong) {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("write an array of the numbers of operations, from 0, at most %d of them", maxOps)
 }
 
 // fault is what is wrong with a requirement or a hold.
@@ -136,8 +136,8 @@ func known(t *ast.Term) bool {
 
 func unknown(t *ast.Term) bool { return !known(t) }
 
-// requirementOf reads one requirement that is not satisfied: a violation for each of its operations. Status is 403,
-// mode enforce and ops the whole request if they are absent.
+// requirementOf reads one requirement that is not satisfied: a violation for each of its operations, of the first
+// maxViolations. Status is 403, mode enforce and ops the whole request if they are absent.
 func requirementOf(id, detail *ast.Term) ([]Violation, error) {
 	if err := firstFault(requirementsVar, id, detail); err != nil {
 		return nil, err
@@ -160,12 +160,17 @@ func requirementOf(id, detail *ast.Term) ([]Violation, error) {
 	if list == nil || list.Len() == 0 {
 		return []Violation{v}, nil
 	}
+	ops := make([]int, list.Len())
+	for i := range ops {
+		n, _ := list.Elem(i).Value.(ast.Number)
+		ops[i], _ = n.Int()
+	}
+	slices.Sort(ops)
+	ops = slices.Compact(ops)
 	var out []Violation
-	list.Foreach(func(t *ast.Term) {
-		n, _ := t.Value.(ast.Number)
-		v.Op, _ = n.Int()
+	for _, v.Op = range ops[:min(len(ops), maxViolations)] {
 		out = append(out, v)
-	})
+	}
 	return out, nil
 }
 

@@ -50,9 +50,28 @@ func (m *maker) bundle() string {
 		fmt.Fprintf(&b, "requirements[id] := {\"message\": \"m\", \"mode\": \"observe\"} if { some id in [\"%s\"] }\n",
 			strings.Join(m.ids[:20], `", "`))
 	}
+	if m.IntN(6) == 0 {
+		b.WriteString(m.odd())
+	}
 	b.WriteString(pick(m, "", "allow := true\n", "verdict := {\"allow\": true, \"violations\": []}\n", "required := set()\n",
 		"violations := set()\n", "modes := {\"own\": \"observe\"}\n"))
 	return b.String()
+}
+
+// odd returns a rule whose answer is of another type than it should be, or beyond its bounds.
+func (m *maker) odd() string {
+	id := pick(m, `["odd"]`, `["odd"]`, `["odd"]`, `[""]`, `["o d"]`, `[null]`, `[3]`, `[{"odd"}]`, `[input.raw]`, `[input.resource]`)
+	detail := pick(m, "5", "null", "true", `"m"`, `{"message"}`, `["message"]`, "{}", `{"message": 1}`, `{"message": ""}`,
+		`{"message": null}`, `{"message": sprintf("%1001d", [1])}`, `{"message": "m", "fix": sprintf("%1001d", [1])}`,
+		`{"message": "m", "status": 200}`, `{"message": "m", "status": 99999}`, `{"message": "m", "status": 403.5}`,
+		`{"message": "m", "status": "403"}`, `{"message": "m", "status": {403}}`, `{"message": "m", "status": null}`,
+		`{"message": "m", "mode": "enforc"}`, `{"message": "m", "mode": null}`, `{"message": "m", "mode": {"observe"}}`,
+		`{"message": "m", "ops": {0}}`, `{"message": "m", "ops": [-1]}`, `{"message": "m", "ops": [0.5]}`,
+		`{"message": "m", "ops": [1e30]}`, `{"message": "m", "ops": 0}`, `{"message": "m", "allow": true}`,
+		`{"message": "m", 1: 2}`, `{"message": input.resource}`, `{"message": "m", "scimType": [null]}`)
+	return fmt.Sprintf("requirements%s := %s if { %s }\n", id, detail, m.condition()) +
+		pick(m, "", "satisfied contains 5\n", "satisfied contains null\n", "satisfied contains {\"own\"}\n",
+			"satisfied contains input.raw if true\n", "satisfied contains id if some id, _ in requirements with input as {}\n")
 }
 
 func (m *maker) value() any {

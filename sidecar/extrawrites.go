@@ -31,7 +31,7 @@ func (s *Server) activate(of bundles.InForce) {
 	}
 }
 
-// judgeWrites says which local writes of a bundle do not fit to the configuration in force.
+// judgeWrites says which local writes of a bundle do not fit the configuration in force.
 func (s *Server) judgeWrites(tenant string, of policies.LocalWrites) (faults []string) {
 	if len(of) == 0 {
 		return nil

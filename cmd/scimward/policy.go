@@ -51,7 +51,7 @@ func newPolicyStatus() *cobra.Command {
 		Long: `Shows for each tenant with a policy where its bundles come from, which one is in force, and why a
 newer one is not. With --tenant it also lists the revisions to which ` + "`scimward policy rollback`" + ` can
 go back. Exits 1 if a bundle was refused or compiles slowly, if a tenant requires one and has none, or if the
-bundle in force gave no verdict on a request or is proved by no key of the configuration.`,
+bundle in force gave no verdict on a request, or if no key of the configuration verifies it.`,
 		Example: `  scimward policy status --tenant acme`,
 		Args:    noArgs,
 	}
@@ -161,12 +161,13 @@ func writePolicyIlls(b *strings.Builder, p *sidecar.PolicyStatus) {
 			p.Tenant, stamp(p.Active.Activated), p.Unjudged, oneLine(p.UnjudgedWhy), p.Tenant)
 	}
 	if p.Unproved != "" {
-		fmt.Fprintf(b, "  no key of the configuration proves revision %s of %s since %s: %s\n    it stays in force until a "+
-			"newer one comes or scimward restarts: sign a bundle with a higher serial by one of the keys\n",
+		fmt.Fprintf(b, "  no key of the configuration verifies revision %s of %s since %s: %s\n"+
+			"    it stays in force until a newer one comes or scimward restarts: sign a bundle with a higher serial by one of "+
+			"the keys\n",
 			oneLine(p.Active.Revision), p.Tenant, stamp(p.UnprovedSince), oneLine(p.Unproved))
 	}
 	for _, fault := range p.LocalWriteFaults {
-		fmt.Fprintf(b, "  the bundle of %s does not fit to the configuration: %s\n", p.Tenant, oneLine(fault))
+		fmt.Fprintf(b, "  the bundle of %s does not fit the configuration: %s\n", p.Tenant, oneLine(fault))
 	}
 	if p.Fault != "" {
 		what := "the newest bundle of %s is refused since %s"

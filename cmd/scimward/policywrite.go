@@ -25,7 +25,7 @@ func newPolicyNew() *cobra.Command {
 
   template      every user has a costCenter (the default)
   breakglass    the members of the group Breakglass stay active
-  reactivation  who left comes back only by name
+  reactivation  leavers come back only by name
   hold          deletions in the applications wait for an operator
   brake         mass changes are refused, and mass deletions wait`,
 		Example: `  scimward policy new acme-policy
@@ -197,8 +197,8 @@ func leavingText(ids []string) string {
 	if len(ids) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("warning: %s would refuse to deactivate or delete a user about whom nothing is special: who left "+
-		"keeps access. Unless you mean it, add `satisfied contains \"ID\" if input.result.active == false`, and one for "+
+	return fmt.Sprintf("warning: %s would refuse to deactivate or delete an ordinary user: leavers would "+
+		"keep access. Unless you mean it, add `satisfied contains \"ID\" if input.result.active == false`, and one for "+
 		"DELETE\n", strings.Join(ids, ", "))
 }
 

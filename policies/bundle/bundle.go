@@ -180,7 +180,7 @@ func stageOf(err error) string {
 	return "parse"
 }
 
-// explain says what to do about a signature that proves nothing.
+// explain says what to do about a signature that cannot be verified.
 func (t *Trust) explain(err error) error {
 	var ids []string
 	for _, k := range t.Keys {
@@ -197,7 +197,7 @@ func (t *Trust) explain(err error) error {
 		return fmt.Errorf("no key of tenants[].policy.keys has the id of the signature: sign with --key-id, one of %s, or "+
 			"add the key (%w)", keys, err)
 	case strings.Contains(text, "failed to verify JWT"):
-		return fmt.Errorf("the key that the signature names, one of %s, does not prove it: another private key or another "+
+		return fmt.Errorf("the key that the signature names, one of %s, does not verify it: another private key or another "+
 			"algorithm signed the bundle. Sign it with the private key that belongs to the public one (%w)", keys, err)
 	}
 	return err

@@ -52,6 +52,8 @@ func TestCallsAreBounded(t *testing.T) {
 		"mul":            "x0 := 12345\n" + squares + "x14 > 0",
 		"div":            `data.policy.digits / 7 > 0`,
 		"rem":            `data.policy.digits % 7 > 0`,
+		"mul powers":     `data.policy.power * data.policy.power > 0`,
+		"product powers": `product([data.policy.power | some i, _ in data.policy.ids; i < 140]) > 0`,
 		"product":        `product([12345 | some _ in data.policy.ids]) > 0`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +87,7 @@ func judged(t *testing.T, e *policies.Engine, body string) policies.Verdict {
 		ids[i] = "0f6ee1c9-3d5e-4b5e-9a43-5d401410aaaa"
 	}
 	data, err := json.Marshal(map[string]any{
-		"ids": ids, "digits": json.Number(strings.Repeat("9", 2000)),
+		"ids": ids, "digits": json.Number(strings.Repeat("9", 2000)), "power": json.Number("1e30000"),
 		"long": slices.Repeat([]string{strings.Repeat("a", 40<<10)}, 50),
 	})
 	if err != nil {

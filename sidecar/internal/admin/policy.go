@@ -163,16 +163,21 @@ func (h *Handler) changePolicy(
 	case errors.Is(err, bundles.ErrNoEarlier):
 		return nil, refuse(http.StatusNotFound, "tenant %s: %v. Push a bundle with a higher serial, or name a revision "+
 			"with --to: `scimward policy status --tenant %s` lists them", a.Tenant, err, a.Tenant)
-	case errors.Is(err, bundles.ErrRolledBack) || errors.Is(err, bundles.ErrOvertaken):
-		return nil, refuse(http.StatusConflict, "tenant %s: %v", a.Tenant, err)
-	case errors.Is(err, bundles.ErrNoPolicy) || errors.Is(err, bundles.ErrNoSource):
-		return nil, refuse(http.StatusConflict, "tenant %s: %v", a.Tenant, err)
 	case errors.Is(err, bundles.ErrFetch):
 		return nil, refuse(http.StatusBadGateway, "tenant %s: %v", a.Tenant, err)
+	case slices.ContainsFunc(conflicts(), func(of error) bool { return errors.Is(err, of) }):
+		return nil, refuse(http.StatusConflict, "tenant %s: %v", a.Tenant, err)
 	case err != nil:
 		return nil, fmt.Errorf("changing a policy bundle: %w", err)
 	}
 	return out, nil
+}
+
+// conflicts are the errors of a change that does not fit what the tenant has now. Their texts say what to do.
+func conflicts() []error {
+	return []error{
+		bundles.ErrRolledBack, bundles.ErrOvertaken, bundles.ErrReconfigured, bundles.ErrNoPolicy, bundles.ErrNoSource,
+	}
 }
 
 // policyDetail begins the detail of the audit records that RecordPolicy writes.

@@ -18,8 +18,9 @@ import (
 // Bounds of a replay.
 const (
 	maxReplayIDs = 200_000
-	maxExamples  = 5   // of a rule and a client
-	maxChanged   = 500 // requests that a comparison lists
+	maxExamples  = 5    // of a rule and a client
+	maxRules     = 1000 // with a mode and a client each: rules may compute ids, others for each request
+	maxChanged   = 500  // requests that a comparison lists
 )
 
 // replayBounds are those of a [Replay] with two bundles and maxReplayIDs ids.
@@ -55,7 +56,7 @@ type Replayed struct {
 
 // ReplayedRule counts the requests of a client that violate a rule, or that it holds.
 type ReplayedRule struct {
-	Rule     string        `json:"rule"`
+	Rule     string        `json:"rule"` // policy/other stands for all beyond the first 1000
 	Mode     string        `json:"mode"` // enforce, warn or observe; hold: it holds the deletion
 	Client   string        `json:"client"`
 	Requests int           `json:"requests"`
@@ -223,7 +224,7 @@ func foundIn(
 	return slices.Compact(all), true, nil
 }
 
-// refusedByProfile reports whether a request violated a rule that is none of a tenant. Nothing holds it then.
+// refusedByProfile reports whether a request violated a rule of its profile. Such a request is never held.
 func refusedByProfile(e *recording.Entry) bool {
 	return slices.ContainsFunc(e.Rules, func(id string) bool { return !strings.HasPrefix(id, "policy/") })
 }
@@ -270,14 +271,14 @@ func texts(all []found) []string {
 
 func (r *replaying) count(e *recording.Entry, all []found) {
 	refused, held := false, false
+	counted := map[*ReplayedRule]bool{}
 	for _, f := range all {
 		refused, held = refused || f.mode == policies.ModeEnforce, held || f.mode == modeHold
-		key := replayKey{f, e.Client}
-		c := r.byRule[key]
-		if c == nil {
-			c = &ReplayedRule{Rule: f.rule, Mode: f.mode.String(), Client: e.Client, Examples: []RequestName{}}
-			r.byRule[key] = c
+		c := r.counter(f, e.Client)
+		if counted[c] {
+			continue
 		}
+		counted[c] = true
 		if c.Requests++; len(c.Examples) < maxExamples {
 			c.Examples = append(c.Examples, nameOf(e))
 		}
@@ -294,6 +295,18 @@ func (r *replaying) count(e *recording.Entry, all []found) {
 	if refused && e.Allowed {
 		r.out.NewlyRefused++
 	}
+}
+
+// counter returns the count of a rule and a client, or that of the rules beyond maxRules.
+func (r *replaying) counter(f found, client string) *ReplayedRule {
+	key := replayKey{f, client}
+	if r.byRule[key] == nil && len(r.byRule) >= maxRules {
+		key.rule = policies.OtherRule
+	}
+	if r.byRule[key] == nil {
+		r.byRule[key] = &ReplayedRule{Rule: key.rule, Mode: f.mode.String(), Client: client, Examples: []RequestName{}}
+	}
+	return r.byRule[key]
 }
 
 func (r *replaying) finish() *Replayed {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -20,25 +21,81 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/recording"
 )
 
+// recordings opens the recordings of a folder with a key.
+func recordings(t *testing.T, dir string, key byte) *recording.Store {
+	t.Helper()
+	r, err := recording.New(recording.Options{
+		Dir: dir, Key: bytes.Repeat([]byte{key}, 32), Now: time.Now,
+		Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Configure(map[string]int64{"acme": 64 << 20, "globex": 64 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// write writes what was added to r.
+func write(t *testing.T, r *recording.Store) {
+	t.Helper()
+	done, stop := context.WithCancel(t.Context())
+	stop()
+	r.Run(done)
+}
+
+// withRecordings lets the service replay these, and nothing else.
+func (s *service) withRecordings(r *recording.Store) {
+	s.t.Helper()
+	engine, err := policies.NewEngine(policies.Options{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.options.Recordings, s.options.Policy = r, engine
+	s.options.Decisions = func(string, time.Time, func(*decisionlog.Record) error) error { return nil }
+	s.withKeys(nil)
+}
+
+// TestReplayOfComputedIDs: a bundle that makes up other ids for each request fills no memory: what is beyond the first
+// thousand counts as policy/other, each request once.
+func TestReplayOfComputedIDs(t *testing.T) {
+	const requests = 20
+	s := newService(t)
+	s.withBundles("")
+	r := recordings(t, t.TempDir(), 1)
+	for n := range requests {
+		r.Add("acme", &recording.Entry{
+			ID: fmt.Sprint("d", n), Time: time.Now(), Profile: "rfc7644", Route: "POST /Users", Client: "hr", Allowed: true,
+			Final: true, Document: json.RawMessage(fmt.Sprintf(`{"method":"POST","resource":{"userName":"u%d"}}`, n)),
+		})
+	}
+	write(t, r)
+	s.withRecordings(r)
+	_, encoded := packed(t, 1, `
+requirements[id] := {"message": "m"} if {
+	some i, _ in split(sprintf("%150d", [1]), "")
+	id := sprintf("%s-%d", [input.resource.userName, i])
+}
+`)
+	var got admin.Replayed
+	s.post("policy/replay", `{"bundle":"`+encoded+`"}`, &got)
+	if len(got.Rules) != 1001 || got.Refused != requests || got.NewlyRefused != requests {
+		t.Errorf("%d rules, refused %d, want 1001 and %d", len(got.Rules), got.Refused, requests)
+	}
+	for _, rule := range got.Rules {
+		if rule.Rule == policies.OtherRule && (rule.Requests < 10 || rule.Requests > requests || len(rule.Examples) != 5) {
+			t.Errorf("the others: %+v", rule)
+		}
+	}
+}
+
 // TestHostileRecordings: recordings that no scimward writes, of another tenant, of another key or cut neither end a
 // replay nor count as judged, and the good ones are judged. An explanation of each is an answer too.
 func TestHostileRecordings(t *testing.T) {
 	s := newService(t)
 	dir := t.TempDir()
-	open := func(key byte) *recording.Store {
-		r, err := recording.New(recording.Options{
-			Dir: dir, Key: bytes.Repeat([]byte{key}, 32), Now: time.Now,
-			Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Configure(map[string]int64{"acme": 64 << 20, "globex": 64 << 20}); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = r.Close() })
-		return r
-	}
 	documents := map[string]string{
 		"good":   `{"method":"POST","resource":{"userName":"ada"}}`,
 		"empty":  `{}`,
@@ -54,12 +111,10 @@ func TestHostileRecordings(t *testing.T) {
 				ID: prefix + id, Time: time.Now(), Profile: "rfc7644", Route: "POST /Users", Final: true, Document: json.RawMessage(doc),
 			})
 		}
-		done, stop := context.WithCancel(t.Context())
-		stop()
-		r.Run(done)
+		write(t, r)
 	}
-	add(open(2), "acme", "other-key-")
-	mine := open(1)
+	add(recordings(t, dir, 2), "acme", "other-key-")
+	mine := recordings(t, dir, 1)
 	add(mine, "globex", "globex-")
 	add(mine, "acme", "")
 	if err := mine.Close(); err != nil {
@@ -81,13 +136,7 @@ func TestHostileRecordings(t *testing.T) {
 		}
 	}
 
-	engine, err := policies.NewEngine(policies.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.options.Recordings, s.options.Policy = mine, engine
-	s.options.Decisions = func(string, time.Time, func(*decisionlog.Record) error) error { return nil }
-	s.withKeys(nil)
+	s.withRecordings(mine)
 	_, encoded := packed(t, 1, `
 requirements["named"] := {"message": sprintf("%v", [input.resource])} if input.method == "POST"
 

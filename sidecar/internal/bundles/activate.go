@@ -21,7 +21,7 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	b, rules, err := m.prepare(work, s, raw, rollback)
 	switch {
 	case s.ended.Err() != nil:
-		return errReconfigured
+		return ErrReconfigured
 	case ctx.Err() != nil: // says nothing about the bundle
 		return ctx.Err()
 	case err != nil:
@@ -53,8 +53,8 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 		return err
 	}
 	c.Former = at.active.SHA256
-	m.expect(s, &made{b.SHA256, rules})
-	defer m.expect(s, nil)
+	m.setCompiled(s, &compiled{b.SHA256, rules})
+	defer m.setCompiled(s, nil)
 	if err := record(ctx, s.Name, c); err != nil {
 		return fmt.Errorf("writing the record: %w", err)
 	}
@@ -75,11 +75,11 @@ func (m *Manager) look(s *state) inForce {
 	return inForce{s.kept, s.rules, s.active}
 }
 
-// expect keeps rules for the record that puts them in force.
-func (m *Manager) expect(s *state, of *made) {
+// setCompiled keeps rules for the record that puts them in force.
+func (m *Manager) setCompiled(s *state, of *compiled) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.made = of
+	s.compiled = of
 }
 
 // fail remembers why the newest bundle is not in force.

@@ -31,10 +31,10 @@ type Options struct {
 	// Bytes returns a kept bundle of a tenant, by its digest.
 	Bytes    func(ctx context.Context, tenant, sha256 string) ([]byte, error)
 	Activate func(InForce) // puts what all bundles say in force
-	// Judge says which local writes of a bundle do not fit to the configuration of the tenant. They keep a new bundle
+	// Judge says which local writes of a bundle do not fit the configuration of the tenant. They keep a new bundle
 	// out. It is called under a lock, so it must not call the Manager.
 	Judge  func(tenant string, of policies.LocalWrites) (faults []string)
-	Record Record // of what the sources bring
+	Record Record // of what the sources give
 	// Last returns the bundle of a tenant that came into force last, as the audit trail has it: its digest, and the
 	// highest serial of all. Without one it returns the zero value. It tells a tenant that never had a bundle from one
 	// whose bundles a former version kept in a folder that is not there any more.
@@ -86,11 +86,12 @@ type Manager struct {
 	changed chan struct{}     // closed when the tenants changed
 	// documents are the newest of all tenants.
 	documents map[string]Document
-	former    map[string]error // why folders of a former version were not taken over, by tenant
+	// folderFaults are why the folders of a former version were not taken over, by tenant.
+	folderFaults map[string]error
 
-	closing  context.Context //nolint:containedctx // ends with Close
-	close    context.CancelFunc
-	bringing sync.WaitGroup
+	closing context.Context //nolint:containedctx // ends with Close
+	close   context.CancelFunc
+	loading sync.WaitGroup // goroutines of startLoad
 }
 
 // state is a tenant with its bundle.
@@ -105,8 +106,8 @@ type state struct {
 	active Entry // of the rules; zero without
 	lost   bool  // it has a bundle that cannot be used: its writes get no verdict
 	// pending is there while the bundle in force is not compiled yet. It is closed at the end.
-	pending chan struct{}
-	made    *made // compiled for a record that has not come yet; nil for none
+	pending  chan struct{}
+	compiled *compiled // the rules of the record that is being written; nil for none
 	// lostWrites are the local writes of the bundle that is lost or pending: they are denied.
 	lostWrites policies.LocalWrites
 	again      bool       // the bundle could not be read; another attempt may help
@@ -117,8 +118,8 @@ type state struct {
 	faults     faults
 }
 
-// made is a bundle that was compiled before its record.
-type made struct {
+// compiled is a bundle that was compiled before its record.
+type compiled struct {
 	sum   string
 	rules *policies.Rules
 }
@@ -131,7 +132,7 @@ func New(o Options) *Manager {
 		longest: bundle.CompileTime,
 		rulesOf: func(ctx context.Context, b *bundle.Bundle) (*policies.Rules, error) { return b.Rules(ctx) },
 
-		documents: map[string]Document{}, former: map[string]error{},
+		documents: map[string]Document{}, folderFaults: map[string]error{},
 	}
 	m.closing, m.close = context.WithCancel(context.Background())
 	return m
@@ -165,7 +166,7 @@ func (m *Manager) SetTenants(ctx context.Context, tenants []Tenant) {
 		next[s.Name] = s
 	}
 	for _, s := range m.replace(next) { //nolint:contextcheck // what it compiles goes on after this call
-		// What is in work has given up, or writes its last line. If the tenant comes back, nobody else may write there.
+		// An activation that runs is cancelled, or commits. If the tenant comes back, no other one may run beside it.
 		s.wait()
 	}
 }
@@ -193,7 +194,7 @@ func (m *Manager) replace(next map[string]*state) (gone []*state) {
 			m.adopt(s, d)
 		case s.again && s.pending == nil:
 			s.again = false
-			m.bring(s, s.kept.active())
+			m.startLoad(s, s.kept.active())
 		}
 	}
 	m.publish()
@@ -221,7 +222,7 @@ func (m *Manager) take(ctx context.Context, t Tenant) *state {
 	}
 	m.mu.Unlock()
 	if former != nil {
-		former.end() // what is in work gives up: it was verified with other keys
+		former.end() // cancels an activation that runs: it verified the bundle with other keys
 		former.working.Lock()
 		defer former.working.Unlock()
 	}
@@ -238,13 +239,13 @@ func (m *Manager) take(ctx context.Context, t Tenant) *state {
 	return s
 }
 
-// keep leaves the rules of former in force, although the keys of s do not prove them: they did prove them, nobody has
-// changed them since, and they can only refuse. Without them every change of the tenant would get 503, the
-// deactivation of a leaver too. The new keys count at once for what comes next.
+// keep leaves the rules of former in force, although no key of s verifies them. A key did when they came into force,
+// nobody has changed them since, and they can only refuse. Without them every change of the tenant would get 503, the
+// deactivation of a leaver too. The new keys count at once for the next bundle.
 func (m *Manager) keep(ctx context.Context, s, former *state, err error) {
 	s.kept, s.rules, s.active, s.lostWrites = former.kept, former.rules, former.active, nil
 	s.faults.unproved = fault{err: err, text: err.Error(), since: m.o.Now().UTC()}
-	m.o.Logger.LogAttrs(ctx, slog.LevelError, "the keys of the configuration do not prove the policy bundle in force. "+
+	m.o.Logger.LogAttrs(ctx, slog.LevelError, "no key of the configuration verifies the policy bundle in force. "+
 		"It stays until a newer one comes or scimward restarts: sign one with a higher serial by one of the keys",
 		slog.String("tenant", s.Name), slog.String("revision", s.active.Revision), slog.String("error", err.Error()))
 }
@@ -260,7 +261,7 @@ func (m *Manager) lock(tenant string) (s *state, unlock func(), err error) {
 	s.working.Lock()
 	if s.ended.Err() != nil {
 		s.working.Unlock()
-		return nil, nil, errReconfigured
+		return nil, nil, ErrReconfigured
 	}
 	return s, s.working.Unlock, nil
 }
@@ -305,13 +306,13 @@ func (m *Manager) load(ctx context.Context, s *state) error {
 func (m *Manager) neverHad(ctx context.Context, s *state) error {
 	last, err := m.o.Last(ctx, s.Name)
 	if err != nil {
-		return fmt.Errorf("nobody knows whether the tenant had a bundle: %w", err)
+		return fmt.Errorf("it is unknown whether the tenant had a bundle: %w", err)
 	}
 	if last.SHA256 == "" {
-		return m.former[s.Name]
+		return m.folderFaults[s.Name]
 	}
 	s.kept.Active, s.kept.Serial = last.SHA256, last.Serial
-	why := m.former[s.Name]
+	why := m.folderFaults[s.Name]
 	if why == nil {
 		why = errors.New("there is none")
 	}

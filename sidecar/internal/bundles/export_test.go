@@ -22,12 +22,7 @@ func (m *Manager) HoldCompiling() (release func()) {
 
 // Fetch asks the source of a tenant once, as the schedule does.
 func (m *Manager) Fetch(ctx context.Context, tenant string) error {
-	q, err := m.question(tenant)
-	if err != nil {
-		return err
-	}
-	q.got, q.err = q.source.Fetch(ctx, q.last)
-	return m.answer(ctx, &q, m.o.Record)
+	return m.ask(ctx, tenant, m.o.Record)
 }
 
 // MaxAsking and AskingTime are the constants.

@@ -58,7 +58,7 @@ func readFolder(dir string) (k *kept, bytes map[string][]byte, err error) {
 func (m *Manager) TakeOver(ctx context.Context, dir string, tenants []Tenant, record Record) {
 	for _, t := range tenants {
 		if err := m.takeOver(ctx, filepath.Join(dir, t.Name), t.Name, record); err != nil {
-			m.former[t.Name] = err
+			m.folderFaults[t.Name] = err
 			m.o.Logger.LogAttrs(ctx, slog.LevelError, "the bundles of a former version are not taken over",
 				slog.String("tenant", t.Name), slog.String("error", err.Error()))
 		}

@@ -30,6 +30,16 @@ func (m *Manager) question(tenant string) (question, error) {
 	return question{tenant: tenant, source: s.Source, last: s.seen}, nil
 }
 
+// ask asks the source of a tenant once.
+func (m *Manager) ask(ctx context.Context, tenant string, record Record) error {
+	q, err := m.question(tenant)
+	if err != nil {
+		return err
+	}
+	q.got, q.err = q.source.Fetch(ctx, q.last)
+	return m.answer(ctx, &q, record)
+}
+
 // answer takes over the answer to a question.
 func (m *Manager) answer(ctx context.Context, q *question, record Record) error {
 	if ctx.Err() != nil {
@@ -41,7 +51,7 @@ func (m *Manager) answer(ctx context.Context, q *question, record Record) error 
 	}
 	defer unlock()
 	if m.overtaken(s, q.source, q.last) {
-		return errReconfigured
+		return errAskedMeanwhile
 	}
 	var unfit *bundle.Error
 	switch {
@@ -94,7 +104,7 @@ func (m *Manager) received(ctx context.Context, s *state, got Fetched, record Re
 		s.seen, s.digest = got.Mark, digest
 		m.mu.Unlock()
 	}
-	if err == nil || errors.Is(err, errReconfigured) || errors.Is(err, ErrOvertaken) ||
+	if err == nil || errors.Is(err, ErrReconfigured) || errors.Is(err, ErrOvertaken) ||
 		ctx.Err() != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package bundles
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -41,7 +42,7 @@ const bundlesType = "application/vnd.openpolicyagent.bundles"
 func (h HTTP) Fetch(ctx context.Context, last Mark) (Fetched, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL, http.NoBody)
 	if err != nil {
-		return Fetched{}, fmt.Errorf("the URL is none: %w", err)
+		return Fetched{}, fmt.Errorf("the URL is not valid: %w", err)
 	}
 	prefer, limit := "modes=snapshot", requestTimeout
 	if wait := min(h.Wait, maxWait); last.Waits && last.ID != "" && wait >= time.Second {
@@ -100,6 +101,9 @@ func statusFault(resp *http.Response) error {
 		return fmt.Errorf("the server has no bundle there: status %d; check the path", s)
 	case s == http.StatusUnauthorized || s == http.StatusForbidden:
 		return fmt.Errorf("the server refuses to give it: status %d; check token_file", s)
+	case s == http.StatusNotModified:
+		return errors.New("the server says that nothing has changed (status 304), and it has given no bundle yet: " +
+			"let it, or a proxy before it, answer a request without If-None-Match with the bundle")
 	case s/100 == 3:
 		return fmt.Errorf("the server redirects to another place: status %d; configure that place", s)
 	default:

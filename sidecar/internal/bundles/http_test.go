@@ -1,13 +1,18 @@
 package bundles_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +107,12 @@ func TestHTTPRefuses(t *testing.T) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
 		case "/unasked":
 			w.WriteHeader(http.StatusNotModified)
+		case "/part":
+			w.WriteHeader(http.StatusPartialContent)
+		case "/empty":
+			w.WriteHeader(http.StatusNoContent)
+		case "/long":
+			w.Header().Set("ETag", strings.Repeat("e", 1<<20))
 		case "/cut":
 			w.Header().Set("Content-Length", "100")
 			fmt.Fprint(w, "short")
@@ -120,7 +131,10 @@ func TestHTTPRefuses(t *testing.T) {
 	}{
 		{"/missing?sig=hidden", bundles.Remote{CA: ca, TokenFile: token}, "404"},
 		{"/moved?sig=hidden", bundles.Remote{CA: ca, TokenFile: token}, "redirects"},
-		{"/unasked?sig=hidden", bundles.Remote{CA: ca}, "304"},
+		{"/unasked?sig=hidden", bundles.Remote{CA: ca}, "no bundle yet"},
+		{"/part?sig=hidden", bundles.Remote{CA: ca}, "206"},
+		{"/empty?sig=hidden", bundles.Remote{CA: ca}, "204"},
+		{"/long?sig=hidden", bundles.Remote{CA: ca}, "header"},
 		{"/cut?sig=hidden", bundles.Remote{CA: ca}, "EOF"},
 		{"/missing?sig=hidden", bundles.Remote{}, "certificate"},
 		{"/missing?sig=hidden", bundles.Remote{CA: "none"}, "ca_file"},
@@ -155,5 +169,113 @@ func TestHTTPBounded(t *testing.T) {
 	got, err := bundles.HTTP{URL: server.URL}.Fetch(t.Context(), bundles.Mark{})
 	if err != nil || len(got.Raw) != bundle.MaxBytes+1 || got.Mark.ID != "" {
 		t.Errorf("%d bytes, %+v, %v", len(got.Raw), got.Mark, err)
+	}
+}
+
+// TestHTTPBytes: the bytes of an answer are the bundle, whatever its headers say of them. So a body that is compressed
+// once more, or said to be shorter than it is, is refused as an archive, and a bomb is never unpacked.
+func TestHTTPBytes(t *testing.T) {
+	good := pack(t, "one", "1", "")
+	for name, tt := range map[string]struct {
+		body   []byte
+		header map[string]string
+		stage  string
+	}{
+		"as it is":            {good, nil, ""},
+		"said to be gzip":     {good, map[string]string{"Content-Encoding": "gzip", "Content-Type": "application/x-tar"}, ""},
+		"compressed again":    {zipped(t, good), map[string]string{"Content-Encoding": "gzip"}, "archive"},
+		"a bomb":              {zipped(t, make([]byte, 64<<20)), nil, "manifest"}, // zeros are the end of an archive
+		"a bomb in a bomb":    {zipped(t, zipped(t, make([]byte, 64<<20))), map[string]string{"Content-Encoding": "gzip"}, "archive"},
+		"said to be shorter":  {good, map[string]string{"Content-Length": "100"}, "archive"},
+		"nothing":             {nil, nil, "archive"},
+		"an ETag of nothing":  {nil, map[string]string{"ETag": `"1"`}, "archive"},
+		"a page of a sign-in": {[]byte("<html>"), map[string]string{"Content-Type": "text/html"}, "archive"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				conn, _, err := http.NewResponseController(w).Hijack() // a handler cannot lie about the length
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n")
+				for k, v := range tt.header {
+					fmt.Fprintf(conn, "%s: %s\r\n", k, v)
+				}
+				fmt.Fprintf(conn, "\r\n%s", tt.body)
+			}))
+			defer server.Close()
+			w := newWorld(t)
+			w.tenants(bundles.Tenant{Name: "acme", Source: bundles.HTTP{URL: server.URL}})
+			err := w.m.Fetch(t.Context(), "acme")
+			if stageOf(err) != tt.stage || (err == nil) != (w.active() == "one") {
+				t.Errorf("%v, %q in force, want the stage %q", err, w.active(), tt.stage)
+			}
+		})
+	}
+}
+
+func zipped(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// TestHTTPServerGoesBack: a server that brings an old bundle back, or says that nothing changed for ever, leaves the
+// newest bundle in force. With a later one it is asked without a memory of the old one.
+func TestHTTPServerGoesBack(t *testing.T) {
+	var at atomic.Int32
+	list := [][]byte{pack(t, "one", "1", ""), pack(t, "two", "2", ""), pack(t, "one", "1", ""), pack(t, "other", "2", ""), pack(t, "three", "3", "")}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		etag := fmt.Sprintf(`W/"%d"`, at.Load())
+		w.Header().Set("ETag", etag)
+		if r.Header.Get("If-None-Match") == etag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = w.Write(list[at.Load()])
+	}))
+	defer server.Close()
+	w := newWorld(t)
+	w.tenants(bundles.Tenant{Name: "acme", Source: bundles.HTTP{URL: server.URL}})
+	for i, want := range []struct{ active, stage string }{
+		{"one", ""}, {"two", ""}, {"two", "serial"}, {"two", "serial"}, {"three", ""},
+	} {
+		at.Store(int32(i))
+		for range 2 { // the second answer is 304
+			_ = w.m.Fetch(t.Context(), "acme")
+			if s := w.m.Status()[0]; w.active() != want.active || s.FaultStage != want.stage {
+				t.Errorf("answer %d: %q in force, fault %s %s, want %+v", i, w.active(), s.FaultStage, s.Fault, want)
+			}
+		}
+	}
+}
+
+// TestHTTPSlowBody: a body that comes byte by byte ends with the request, and what came is no bundle.
+func TestHTTPSlowBody(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("\x1f\x8b"))
+		_ = http.NewResponseController(w).Flush()
+		begun <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-begun
+		cancel()
+	}()
+	got, err := bundles.HTTP{URL: server.URL}.Fetch(ctx, bundles.Mark{})
+	if !errors.Is(err, context.Canceled) || got.Raw != nil {
+		t.Errorf("%d bytes, %v, want that it ended", len(got.Raw), err)
 	}
 }

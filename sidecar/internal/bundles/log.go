@@ -83,12 +83,12 @@ func (m *Manager) adopt(s *state, d Document) {
 	case k.Active == "":
 		s.rules, s.active, s.lost, s.lostWrites = nil, Entry{}, false, nil
 		s.settle()
-	case s.made != nil && s.made.sum == k.Active:
-		m.install(s, e, s.made.rules)
+	case s.compiled != nil && s.compiled.sum == k.Active:
+		m.install(s, e, s.compiled.rules)
 	case s.rules != nil && s.active.SHA256 == k.Active:
 		m.install(s, e, s.rules)
 	default:
-		m.bring(s, e)
+		m.startLoad(s, e)
 	}
 }
 
@@ -103,7 +103,7 @@ func (m *Manager) install(s *state, e Entry, rules *policies.Rules) {
 	s.settle()
 }
 
-// settle wakes those who wait for the rules of the tenant. It needs mu.
+// settle wakes the requests that wait for the rules of the tenant. It needs mu.
 func (s *state) settle() {
 	if s.pending != nil {
 		close(s.pending)
@@ -111,7 +111,7 @@ func (s *state) settle() {
 	}
 }
 
-// lose leaves the tenant without rules. It needs mu.
+// lose drops the rules of the tenant, so that its writes get no verdict. It needs mu.
 func (s *state) lose(m *Manager, err error) {
 	s.rules, s.active, s.lost = nil, Entry{}, true
 	s.faults.bundle = fault{Stage: stageOf(err), err: err, text: err.Error(), since: m.o.Now().UTC()}
@@ -126,15 +126,15 @@ func stageOf(err error) string {
 	return StageKeep
 }
 
-// bring compiles the bundle that is in force in the log, beside everything else. Meanwhile the former rules go on, for
-// what changes nothing. It needs mu.
-func (m *Manager) bring(s *state, e Entry) {
+// startLoad starts a goroutine that compiles the bundle that is in force in the log. Until it ends, the former rules
+// judge requests that change nothing. It needs mu.
+func (m *Manager) startLoad(s *state, e Entry) {
 	s.lostWrites = e.LocalWrites
 	if s.pending == nil {
 		s.pending = make(chan struct{})
 	}
 	if m.closing.Err() == nil {
-		m.bringing.Go(func() { m.bringRules(s, e) })
+		m.loading.Go(func() { m.loadUntilDone(s, e) })
 	}
 }
 
@@ -144,15 +144,14 @@ const (
 	lastRetry  = 10 * time.Second
 )
 
-// bringRules compiles a bundle of the log until it is in force or refused. Bytes that cannot be read are asked for
-// again.
-func (m *Manager) bringRules(s *state, e Entry) {
+// loadUntilDone compiles a bundle of the log until it is in force or refused. It reads bytes that cannot be read again.
+func (m *Manager) loadUntilDone(s *state, e Entry) {
 	ctx, cancel := context.WithCancel(s.ended)
 	defer cancel()
 	defer context.AfterFunc(m.closing, cancel)()
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		rules, err := m.loadInTurn(ctx, s, e.SHA256)
-		if ctx.Err() != nil || m.brought(s, e, rules, err) {
+		if ctx.Err() != nil || m.endLoad(s, e, rules, err) {
 			return
 		}
 		select {
@@ -172,8 +171,8 @@ func (m *Manager) loadInTurn(ctx context.Context, s *state, sum string) (*polici
 	return m.loadRules(ctx, s, sum)
 }
 
-// brought puts the rules in force that bringRules got, and reports whether that is the end of it.
-func (m *Manager) brought(s *state, e Entry, rules *policies.Rules, err error) bool {
+// endLoad puts loaded rules in force. It returns false if another attempt may help.
+func (m *Manager) endLoad(s *state, e Entry, rules *policies.Rules, err error) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s.kept.Active != e.SHA256 || s.pending == nil {
@@ -220,10 +219,10 @@ func (m *Manager) Settled(ctx context.Context, tenant string) {
 	}
 }
 
-// Close ends what compiles bundles of the log.
+// Close ends the goroutines that compile bundles of the log.
 func (m *Manager) Close() {
 	m.mu.Lock()
 	m.close()
 	m.mu.Unlock()
-	m.bringing.Wait()
+	m.loading.Wait()
 }

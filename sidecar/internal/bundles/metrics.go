@@ -27,7 +27,7 @@ func (m *Manager) Metrics() prometheus.Collector {
 		preparing: prometheus.NewDesc("scimward_policy_bundle_preparing_seconds",
 			"How long the policy bundle takes that is being compiled and tested, 0 without one.", tenant, nil),
 		faulted: prometheus.NewDesc("scimward_policy_bundle_fault",
-			"1 if the newest policy bundle is not in force, by the stage that failed, or if no key proves the one in force, "+
+			"1 if the newest policy bundle is not in force, by the stage that failed, or if no key verifies the one in force, "+
 				"with stage keys; 0 with stage none.",
 			[]string{"tenant", "stage"}, nil),
 	}

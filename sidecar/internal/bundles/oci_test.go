@@ -184,3 +184,90 @@ func TestOCIElsewhere(t *testing.T) {
 		t.Errorf("%q %v", got.Raw, err)
 	}
 }
+
+// TestOCIHostile: a registry, its token server or its other place cannot send the credential or the request elsewhere,
+// and what is too large is not read to its end.
+func TestOCIHostile(t *testing.T) {
+	asked := make(chan string, 100)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		asked <- req.URL.Path + req.Header.Get("Authorization")
+	}))
+	defer elsewhere.Close()
+	layerOf := func(b []byte, size int) string {
+		return fmt.Sprintf(`{"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":%q,"size":%d}]}`,
+			digest(b), size)
+	}
+	large := make([]byte, bundle.MaxBytes+1)
+	for _, c := range []struct {
+		name   string
+		answer func(r *registry, w http.ResponseWriter, req *http.Request) // of manifests, layers and the token server
+		want   string
+	}{
+		{"a manifest elsewhere", func(_ *registry, w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, elsewhere.URL+"/manifest", http.StatusFound)
+		}, "redirects"},
+		{"a token server elsewhere, in the clear", func(_ *registry, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://registry.example/token",service="here"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}, "not https"},
+		{"a token server with a user in its URL", func(_ *registry, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="https://ada@registry.example/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}, "not https"},
+		{"no token server", func(_ *registry, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			w.WriteHeader(http.StatusUnauthorized)
+		}, "token server"},
+		{"another scheme", func(_ *registry, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", "Negotiate")
+			w.WriteHeader(http.StatusUnauthorized)
+		}, "credential"},
+		{"a token server that redirects", func(r *registry, w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/token" {
+				http.Redirect(w, req, elsewhere.URL+"/token", http.StatusTemporaryRedirect)
+				return
+			}
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"`, r.URL))
+			w.WriteHeader(http.StatusUnauthorized)
+		}, "redirects"},
+		{"a token that is another header", func(r *registry, w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/token" {
+				fmt.Fprint(w, `{"token":"x\r\nX-Other: 1"}`)
+				return
+			}
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"`, r.URL))
+			w.WriteHeader(http.StatusUnauthorized)
+		}, "invalid header"},
+		{"a layer larger than the manifest says", func(_ *registry, w http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, "/manifests/") {
+				fmt.Fprint(w, layerOf(large, 1))
+				return
+			}
+			_, _ = w.Write(large)
+		}, "more than"},
+		{"a layer that moves for ever", func(r *registry, w http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, "/manifests/") {
+				fmt.Fprint(w, layerOf(nil, 1))
+				return
+			}
+			http.Redirect(w, req, r.URL+req.URL.Path, http.StatusTemporaryRedirect)
+		}, "redirects"},
+		{"an index with a layer of another type", func(_ *registry, w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"digest":"x"}],`+
+				`"layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip"}]}`)
+		}, "no layer"},
+		{"a layer by sha512", func(_ *registry, w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, strings.Replace(layerOf(nil, 1), "sha256", "sha512", 1))
+		}, "no sha256 digest"},
+	} {
+		r := startRegistry(t)
+		r.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { c.answer(r, w, req) })
+		got, err := r.source(t, ":1", "ada:s3cret").Fetch(t.Context(), bundles.Mark{})
+		if err == nil || got.Raw != nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %q %v, want %q", c.name, got.Raw, err, c.want)
+		}
+	}
+	if len(asked) > 0 {
+		t.Errorf("another place was asked: %q", <-asked)
+	}
+}

@@ -16,7 +16,11 @@ var (
 	ErrOvertaken  = errors.New("another process changed the bundle of the tenant meanwhile: try again")
 	ErrRolledBack = errors.New("a rollback has removed what the source still has")
 
-	errReconfigured = errors.New("the configuration of the tenant changed meanwhile: try again")
+	// ErrReconfigured ends what was begun with keys that the configuration has replaced.
+	ErrReconfigured = errors.New("the configuration of the tenant changed meanwhile: try again")
+
+	// errAskedMeanwhile drops the answer of a source: another answer came first, or the tenant has another source.
+	errAskedMeanwhile = errors.New("the source was asked again meanwhile")
 )
 
 // Push puts a bundle in force that an operator sends. A refused one changes nothing, not even the status.
@@ -60,18 +64,18 @@ func (m *Manager) Rollback(ctx context.Context, tenant, name string, record Reco
 }
 
 // FetchNow fetches the bundle of a tenant and puts it in force if it is new. What was refused before is tried again:
-// the operator may have mended the reason. It fails if the source still has what a rollback removed.
+// the operator may have mended the reason. If the schedule gets an answer of the same source first, FetchNow asks once
+// more. It fails if the source still has what a rollback removed.
 func (m *Manager) FetchNow(ctx context.Context, tenant string, record Record) (Status, error) {
 	if _, err := m.Of(tenant); err != nil {
 		return Status{}, err
 	}
 	m.forgetRefused(tenant)
-	q, err := m.question(tenant)
-	if err != nil {
-		return Status{}, err
+	err := errAskedMeanwhile
+	for errors.Is(err, errAskedMeanwhile) {
+		err = m.ask(ctx, tenant, record)
 	}
-	q.got, q.err = q.source.Fetch(ctx, q.last)
-	if err := m.answer(ctx, &q, record); err != nil {
+	if err != nil {
 		return Status{}, err
 	}
 	if err := m.unwanted(tenant); err != nil {

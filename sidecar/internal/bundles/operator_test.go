@@ -1,6 +1,7 @@
 package bundles_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -95,5 +96,38 @@ func TestLocalSources(t *testing.T) {
 		if got, err := source.Fetch(t.Context(), bundles.Mark{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %d bytes, %v, want %q", source, len(got.Raw), err, want)
 		}
+	}
+}
+
+// meanwhile is a source that lets somebody else ask it between a question and its answer.
+type meanwhile struct {
+	bundles.Source
+	once func()
+}
+
+func (m *meanwhile) Fetch(ctx context.Context, last bundles.Mark) (bundles.Fetched, error) {
+	got, err := m.Source.Fetch(ctx, last)
+	if do := m.once; do != nil {
+		m.once = nil
+		do()
+	}
+	return got, err
+}
+
+// TestFetchNowBesideTheSchedule: if the schedule gets the answer of the source first, an operator who asks at the same
+// time learns what is in force, and not that something came between.
+func TestFetchNowBesideTheSchedule(t *testing.T) {
+	w := newWorld(t)
+	one, two := pack(t, "one", "1", ""), pack(t, "two", "2", "")
+	source := &meanwhile{Source: &answers{list: []any{one, two, nil}}}
+	source.once = func() {
+		if err := w.m.Fetch(t.Context(), "acme"); err != nil {
+			t.Error(err)
+		}
+	}
+	w.tenants(bundles.Tenant{Name: "acme", Source: source})
+	s, err := w.m.FetchNow(t.Context(), "acme", w.record)
+	if err != nil || s.Active == nil || s.Active.Revision != "two" {
+		t.Errorf("%+v, %v, want the bundle that the schedule fetched", s, err)
 	}
 }

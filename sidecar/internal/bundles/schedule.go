@@ -53,7 +53,7 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// wanted returns the followers of the present tenants, and what tells of the next change.
+// wanted returns the followers of the present tenants, and a channel that closes when the tenants change.
 func (m *Manager) wanted() (map[string]*follower, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,7 +66,7 @@ func (m *Manager) wanted() (map[string]*follower, <-chan struct{}) {
 	return want, m.changed
 }
 
-// set takes over the wanted followers. Those that are the same go on.
+// set replaces the followers by the wanted ones. It keeps those that are equal.
 func (s *schedule) set(ctx context.Context, want map[string]*follower) {
 	for name, f := range s.of {
 		if w := want[name]; w != nil && w.state == f.state && w.source == f.source && w.every == f.every {
@@ -139,7 +139,7 @@ func (m *Manager) follow(f *follower) {
 	q, err := m.question(f.tenant)
 	if err == nil {
 		if q.last.Waits {
-			slot.release() // it waits at a connection for minutes
+			slot.release() // the request takes minutes
 		}
 		q.got, q.err = q.source.Fetch(f.ctx, q.last)
 		slot.keep() // so that few bundles wait in memory until they are compiled

@@ -12,17 +12,17 @@ import (
 
 // Source is where the bundles of a tenant come from. Two sources that are equal (==) are the same place.
 type Source interface {
-	// Fetch returns the present bundle, if it is another than the last. It ends within a time of its own. It may
-	// wait for a change, if the place tells of changes.
+	// Fetch returns the present bundle if it is not that of last. It has a deadline of its own. If last.Waits is set,
+	// it may wait for a change.
 	Fetch(ctx context.Context, last Mark) (Fetched, error)
 	// String names the place for operators, without secrets.
 	String() string
 }
 
-// Mark is what a source remembers of its last answer.
+// Mark is what a source knows of its last answer.
 type Mark struct {
 	ID    string // of the bundle at this place; empty if the place gives none
-	Waits bool   // the place answers a question for a change when there is one
+	Waits bool   // the server supports long polling: it answers when the bundle has changed
 }
 
 // Fetched is the answer of a source.

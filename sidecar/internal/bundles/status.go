@@ -13,7 +13,7 @@ import (
 const (
 	StageFetch = "fetch" // the source gave no bundle
 	StageKeep  = "keep"  // this machine could not keep or read it
-	// StageLocalWrites is that of local writes that do not fit to the configuration.
+	// StageLocalWrites is that of local writes that do not fit the configuration.
 	StageLocalWrites = "local_writes"
 )
 
@@ -21,7 +21,7 @@ const (
 type faults struct {
 	fetch    fault // of the source
 	bundle   fault // of what it gave last
-	unproved fault // the keys of the configuration do not prove the bundle in force
+	unproved fault // no key of the configuration verifies the bundle in force
 }
 
 // fault is one of them; without a text there is none.
@@ -58,11 +58,10 @@ type Status struct {
 	FaultStage string    `json:"fault_stage,omitempty"`
 	FaultSince time.Time `json:"fault_since,omitzero"`
 	Kept       []Entry   `json:"kept"` // the newest last
-	// LocalWriteFaults say which local writes of the active bundle do not fit to the configuration any more.
+	// LocalWriteFaults say which local writes of the active bundle do not fit the configuration any more.
 	LocalWriteFaults []string `json:"local_write_faults,omitempty"`
-	// Unproved says why the keys of the configuration do not prove the active bundle, which they did when it came into
-	// force. It stays until a newer one comes, or until the process ends. After that the writes of the tenant get no
-	// verdict.
+	// Unproved says why no key of the configuration verifies the active bundle. One did when it came into force. It
+	// stays until a newer one comes, or until the process ends. After that the writes of the tenant get no verdict.
 	Unproved      string    `json:"unproved,omitempty"`
 	UnprovedSince time.Time `json:"unproved_since,omitzero"`
 	// Unjudged counts the requests that the active bundle gave no verdict on, in this process since it is in force.

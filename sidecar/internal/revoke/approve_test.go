@@ -2,7 +2,9 @@ package revoke_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -154,5 +156,70 @@ func TestHeldDeletionOfATakenName(t *testing.T) {
 	}
 	if rep, err := r.store.Verify(t.Context()); err != nil || len(rep.Findings) > 0 {
 		t.Errorf("store verify: %+v %v", rep.Findings, err)
+	}
+}
+
+// TestDecidingOnce: of an approval and a rejection at the same time one wins, and the other learns what was decided.
+func TestDecidingOnce(t *testing.T) {
+	r := newRig(t)
+	r.engine(nil)
+	for n := range 8 {
+		user, job := r.held(fmt.Sprintf("ada%d", n))
+		r.await("the revocation", r.settled(user, 1))
+		answers := make([]error, 2)
+		var both sync.WaitGroup
+		for i, approve := range []bool{true, false} {
+			both.Go(func() { _, answers[i] = r.decide(user, approve) })
+		}
+		both.Wait()
+		var not *revoke.NotDecidableError
+		lost := errors.Join(answers...)
+		if (answers[0] == nil) == (answers[1] == nil) || !errors.As(lost, &not) {
+			t.Fatalf("approving: %v, rejecting: %v, want one refusal", answers[0], answers[1])
+		}
+		j := r.jobOf(job)
+		approved := answers[0] == nil
+		if j.Hold.Approved != approved || approved == (j.State == store.JobClosed) {
+			t.Errorf("job %s %+v, approved %t", j.State, j.Hold, approved)
+		}
+		if approved {
+			r.await("the deletion", func() bool { return r.jobOf(job).Verified })
+		}
+		if n := r.eventOf(user, abi.EventDeleted); (n >= 0) != approved {
+			t.Errorf("the application heard of the deletion: %t, approved %t", n >= 0, approved)
+		}
+	}
+}
+
+// TestNothingElseIsDecided: an approval is about held deletions of the tenant only, not about a revocation, not about a
+// user who is active, and not about a job of another tenant.
+func TestNothingElseIsDecided(t *testing.T) {
+	r := newRig(t)
+	r.engine(nil)
+	user, job := r.held("ada")
+	r.await("the revocation", r.settled(user, 1))
+	r.user("bob")
+	var revocation string
+	r.view(func(rd *store.Reader) error {
+		jobs, err := rd.AllJobsOf(user)
+		for i := range jobs {
+			if jobs[i].ID != job {
+				revocation = jobs[i].ID
+			}
+		}
+		return err
+	})
+	for _, who := range []string{revocation, "bob", "nobody", ""} {
+		for _, approve := range []bool{true, false} {
+			if refs, err := r.decide(who, approve); err == nil {
+				t.Errorf("deciding about %q: %+v", who, refs)
+			}
+		}
+	}
+	if refs, err := r.e.Decide(t.Context(), "globex", byOperator("deletion.approve"), job, true); err == nil {
+		t.Errorf("by another tenant: %+v", refs)
+	}
+	if j := r.jobOf(job); j.State != store.JobHeld {
+		t.Errorf("the job is %s, want held", j.State)
 	}
 }

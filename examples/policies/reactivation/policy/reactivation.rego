@@ -1,7 +1,7 @@
 package policy
 
 # METADATA
-# title: Who left comes back only by name
+# title: Leavers come back only by name
 # description: |
 #   The identity service cannot make an inactive user active again, by PATCH, PUT or a POST that means the user,
 #   until data.policy.may_return has the externalId. A deactivation is never refused.
