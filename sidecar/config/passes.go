@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/scimward/scimward/sidecar/passes"
@@ -21,8 +22,11 @@ func (a *App) Passes() passes.List {
 func (a *App) IndexFolders() (out []string) {
 	paths := a.BodyPaths()
 	for _, path := range paths {
-		if folder, found := passes.IndexFolder(path); found && !slices.Contains(append(out, paths...), folder) {
-			out = append(out, folder)
+		folder, found := passes.IndexFolder(path)
+		for _, p := range [...]string{folder, strings.TrimSuffix(folder, "/")} {
+			if found && p != "" && !slices.Contains(append(out, paths...), p) {
+				out = append(out, p)
+			}
 		}
 	}
 	return out

@@ -139,11 +139,11 @@ func (n *Need) apart(places []string, own string) bool {
 	return len(places) > 0 && !slices.ContainsFunc(places, func(at string) bool { return at != own && n.Upstreams[at] })
 }
 
-// IndexFolder returns the folder, with a slash at its end, whose index page a path is: "/login/" for
-// "/login/index.php". Servers run that page for the folder too (DirectoryIndex of Apache, index of nginx, default
-// documents of IIS).
+// IndexFolder returns the folder, with a slash at its end, whose index page or action a path is: "/login/" for
+// "/login/index.php" and "/login/index". Servers run that page for the folder too (DirectoryIndex of Apache, index of
+// nginx, default documents of IIS), and frameworks the action (Yii, CakePHP, CodeIgniter, ASP.NET MVC).
 func IndexFolder(path string) (folder string, found bool) {
 	at := strings.LastIndexByte(path, '/') + 1
 	name, _, suffix := strings.Cut(strings.ToLower(path[at:]), ".")
-	return path[:at], suffix && (name == "index" || name == "default")
+	return path[:at], name == "index" || suffix && name == "default"
 }

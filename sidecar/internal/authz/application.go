@@ -95,10 +95,10 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 			"the path contains an escaped slash or backslash, which this application does not take: "+
 				"apps[].encoded_slashes allows them")
 	}
-	if d := p.denyForm(r, &path, keys); d != nil {
+	if d := p.denyForm(r, &path, &keys); d != nil {
 		return d
 	}
-	local := a.denyRoute(t, p, r, &path, keys)
+	local := a.denyRoute(t, p, r, &path, &keys)
 	caller, typed, d := a.identify(ctx, r, p, &path)
 	use := p.exemptUse(&caller, typed, local)
 	var outcome Outcome
@@ -162,7 +162,7 @@ func (d *Decision) ofLock() bool {
 }
 
 // denyForm denies requests of a form that no application needs.
-func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys) *Decision {
+func (p *app) denyForm(r *request.Request, path *request.Path, keys *request.Keys) *Decision {
 	_, unremovable := r.Headers.IdentityHeaders()
 	switch {
 	case r.Method == "":
@@ -179,13 +179,11 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 			"this is another spelling of a path with open responses: write the path as the application documents it")
 	case r.Headers.Overridden():
 		return denyOverride("headers")
-	case r.Headers.CookieOverrides():
-		return denyOverride("cookies")
+	case keys.Override != "":
+		return denyOverride(keys.Override)
 	case !r.QueryCharset():
 		return deny(http.StatusUnsupportedMediaType, request.ReasonContentType,
 			"send Content-Type with charset=utf-8 or without a charset: some applications decode the query in it too")
-	case keys.Override():
-		return denyOverride("query parameters")
 	case p.foreignToken(keys):
 		return tokenInQuery()
 	case unremovable:
@@ -197,9 +195,9 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 	return nil
 }
 
-// foreignToken reports whether the query has an access token that no source reads.
-func (p *app) foreignToken(keys request.Keys) bool {
-	return slices.ContainsFunc(keys.Tokens(), func(name string) bool { return !p.sources.ReadsQuery(name) })
+// foreignToken reports whether query or path have an access token that no source reads.
+func (p *app) foreignToken(keys *request.Keys) bool {
+	return slices.ContainsFunc(keys.Tokens, func(name string) bool { return !p.sources.ReadsQuery(name) })
 }
 
 // stream is a path prefix with a leash. Envoy compares it byte by byte.

@@ -70,14 +70,15 @@ func (p *app) readRoute(r *request.Request) (request.Path, request.Keys, *reques
 	}
 	r.Query = path.Query(r.Query)
 	write := r.Method != http.MethodGet && r.Method != http.MethodHead || r.HasBody()
-	path.Route(r.Query, write, p.routeParameters)
-	path.RouteCookies(r.Headers, p.routeParameters)
-	keys, bad := request.QueryKeys(r.Query)
+	path.Route(r, write, p.routeParameters)
+	keys, bad := r.Keys()
 	return path, keys, bad
 }
 
 // denyRoute denies what the local writes of the application and of the tenant's policy deny.
-func (a *Authorizer) denyRoute(t *tenant, p *app, r *request.Request, path *request.Path, keys request.Keys) *Decision {
+func (a *Authorizer) denyRoute(
+	t *tenant, p *app, r *request.Request, path *request.Path, keys *request.Keys,
+) *Decision {
 	local := p.denyLocalWrite(p.writes, r, path, keys)
 	if local == nil || local.exemptPass {
 		local = cmp.Or(p.denyLocalWrite(a.o.ExtraWrites.of(t.name, p.name), r, path, keys), local)
@@ -97,7 +98,7 @@ func (a *Authorizer) DecideRoute(r request.Request, c *Caller) bool {
 	if bad != nil {
 		return false
 	}
-	local := a.denyRoute(t, p, &r, &path, keys)
+	local := a.denyRoute(t, p, &r, &path, &keys)
 	return local == nil || local.Reason != ReasonLocal || p.exemptUse(c, nil, local).outcome == OutcomeExemptLocal
 }
 
@@ -105,11 +106,10 @@ func (a *Authorizer) DecideRoute(r request.Request, c *Caller) bool {
 // asks, when any reading of the path is one. A denial that exempt accounts may escape comes last:
 // there is no other then.
 func (p *app) denyLocalWrite(
-	writes []localWrite, r *request.Request, path *request.Path, keys request.Keys,
+	writes []localWrite, r *request.Request, path *request.Path, keys *request.Keys,
 ) (last *Decision) {
-	override := len(writes) > 0 && keys.MayOverride()
 	for i := range writes {
-		switch d := writes[i].deny(r, path, keys, override, p.sources); {
+		switch d := writes[i].deny(r, path, keys, p.sources); {
 		case d == nil:
 		case !d.exemptPass:
 			return d
@@ -120,11 +120,11 @@ func (p *app) denyLocalWrite(
 	return last
 }
 
-// deny matches a path only where the entry could deny. override says that the query may replace the method.
+// deny matches a path only where the entry could deny.
 func (w *localWrite) deny(
-	r *request.Request, path *request.Path, keys request.Keys, override bool, sources *request.Sources,
+	r *request.Request, path *request.Path, keys *request.Keys, sources *request.Sources,
 ) *Decision {
-	denied := override || w.denies(r)
+	denied := keys.MayOverride != "" || w.denies(r)
 	switch {
 	case !denied && !w.mayCarry(r) || !w.path.Reaches(path):
 		return nil
@@ -134,8 +134,8 @@ func (w *localWrite) deny(
 		return d
 	case !denied && !w.mutates(r):
 		return nil
-	case override:
-		return denyOverride("query parameters")
+	case keys.MayOverride != "":
+		return denyOverride(keys.MayOverride)
 	}
 	return w.denyFields(r, path, keys, sources)
 }
@@ -180,7 +180,7 @@ func (w *localWrite) unread(r *request.Request) bool {
 // denyFields denies a covered write, unless the entry lists fields or operations and the request has none of
 // them.
 func (w *localWrite) denyFields(
-	r *request.Request, path *request.Path, keys request.Keys, sources *request.Sources,
+	r *request.Request, path *request.Path, keys *request.Keys, sources *request.Sources,
 ) *Decision {
 	local := w.refuse()
 	if w.whole() || !r.Write() || w.path.Names(path, w.fields) {

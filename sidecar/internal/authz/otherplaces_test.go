@@ -51,6 +51,8 @@ func TestIndexPages(t *testing.T) {
 			{Path: "/shop/{id}/Default.aspx"},
 			{Path: "/profile/index.html", Fields: []string{"email"}},
 			{Path: "/blog/index"},
+			{Path: "/forum/default/index"},
+			{Path: "/people/profile.xhtml"},
 		}
 		app.Subjects = append(app.Subjects, authz.SubjectSource{Kind: authz.SourceOpaque, Source: request.Source{
 			In: request.InBody, Name: "token", Body: request.BodyRoute{Method: "POST", Path: "/login/index.php", Format: request.Form},
@@ -68,7 +70,15 @@ func TestIndexPages(t *testing.T) {
 		refused("credential in the query", authz.ReasonLocked, appReq("GET", "/login/?token=locked")),
 		refused("the page", authz.ReasonLocal, appReq("POST", "/admin/index.php", empty)),
 		served("another page", "", appReq("POST", "/admin/other.php", empty)),
-		served("folder of another page", "", appReq("POST", "/blog/", empty)),
+		refused("folder of an action", authz.ReasonLocal, appReq("POST", "/blog/", empty)),
+		refused("folder of an action without its slash", authz.ReasonLocal, appReq("POST", "/blog", empty)),
+		refused("controller of an action", authz.ReasonLocal, appReq("POST", "/forum/default", empty)),
+		refused("module of an action", authz.ReasonLocal, appReq("POST", "/forum", empty)),
+		refused("action by a route", authz.ReasonLocal, appReq("POST", "/index.php?r=blog", empty)),
+		refused("module that a router takes when there is none", authz.ReasonLocal, appReq("POST", "/default/blog/index", empty)),
+		refused("JSF by its other mapping", authz.ReasonLocal, appReq("POST", "/faces/people/profile.xhtml", empty)),
+		served("another action", "", appReq("POST", "/blog/comment", empty)),
+		served("another controller", "", appReq("POST", "/forum/topics", empty)),
 		served("other fields", "", appReq("POST", "/profile/", body(form, "theme=x"))),
 		served("read", "", appReq("GET", "/admin/")),
 		served("root", "", appReq("POST", "/", empty)),
@@ -101,6 +111,50 @@ func TestCredentialInPageData(t *testing.T) {
 		served("a user", "alice", appReq("GET", "/_next/data/BUILD/feed/alice.json")),
 		refused("in another form", request.ReasonPath, appReq("GET", "/_next/data/BUILD/feed/%61lice.json")),
 	})
+}
+
+// TestPathInAParameter: Next.js gets the picture at url itself, and Bitrix takes the path from the query of an error
+// page of IIS.
+func TestPathInAParameter(t *testing.T) {
+	t.Parallel()
+	const local, path = authz.ReasonLocal, request.ReasonPath
+	empty := header("content-length", "0")
+	decide(t, reached(t, authz.LocalWrite{Path: "/account/email"}), []place{
+		refused("picture of Next.js", path, appReq("GET", "/_next/image?url=%2Ffeed%2Flocked&w=64&q=75")),
+		refused("picture of Next.js in a folder", path, appReq("GET", "/docs/_next/image?url=/feed/locked&w=64")),
+		refused("error page", local, appReq("POST", "/any?404;http://x/account/email/", empty)),
+		refused("error page, escaped", local, appReq("POST", "/any?404%3Bhttps%3A%2F%2Fx:443/account/email?a=b", empty)),
+		refused("error page of a path place", path, appReq("GET", "/any?404;http://x/feed/locked")),
+
+		served("another picture", "", appReq("GET", "/_next/image?url=%2Flogo.png&w=64&q=75")),
+		served("picture of another host", "", appReq("GET", "/_next/image?url=https%3A%2F%2Fx%2Flogo.png&w=64")),
+		served("url of another read", "", appReq("GET", "/preview?url=%2Ffeed%2Flocked")),
+	})
+}
+
+// TestPortletFields: Liferay puts the namespace of the portlet before the name of each field.
+func TestPortletFields(t *testing.T) {
+	t.Parallel()
+	k := denying(t, "email", "screenName")
+	for name, denied := range map[string]bool{
+		"_com_liferay_my_account_web_portlet_MyAccountPortlet_email":      true,
+		"_com_liferay_my_account_web_portlet_MyAccountPortlet_screenName": true,
+		"_2_email": true,
+		"_mine_WAR_mineportlet_INSTANCE_aB3_user[email]":                   true,
+		"_com_liferay_my_account_web_portlet_MyAccountPortlet_emailDigest": false,
+		"_wp_http_referer": false,
+		"newsletter_email": false,
+		"_csrf_email":      false,
+	} {
+		for carrier, r := range map[string]request.Request{
+			"form":  appReq("POST", "/api/me", body(form, "a=b&"+name+"=x")),
+			"query": appReq("POST", "/api/me?"+name+"=x", body(form, "a=b")),
+		} {
+			if d := k.Decide(t.Context(), r); d.Allowed() == denied {
+				t.Errorf("%s: %s: allowed %t, %s", carrier, name, d.Allowed(), d.Detail)
+			}
+		}
+	}
 }
 
 // TestSessionsOfASPNET: System.Web takes a session or a ticket from a segment with any letters, and from a header, and

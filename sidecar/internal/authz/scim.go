@@ -75,8 +75,8 @@ func denyTransport(r *request.Request, h request.Hosts) *Decision {
 	switch {
 	case bad != nil:
 		return denyProblem(bad)
-	case keys.MayOverride():
-		return denyOverride("query parameters")
+	case keys.MayOverride != "":
+		return denyOverride(keys.MayOverride)
 	case keys.Has("access_token"):
 		d := tokenInQuery()
 		d.Error = "invalid_request"

@@ -22,7 +22,7 @@ func (s *Sources) Carried(h Headers, set *FieldSet) string {
 	}
 	found := ""
 	h.eachCookie(func(name, _ string) {
-		if set.inCookie(name) && !slices.ContainsFunc(s.cookies, func(c Source) bool { return c.names(name) }) {
+		if set.inCookie(name) && !s.ownCookie(name) {
 			found = "cookie"
 		}
 	})

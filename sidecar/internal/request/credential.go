@@ -110,7 +110,8 @@ type Sources struct {
 	templates []pathPlace // one a template
 	protocols []string    // starts, one a start
 	basic     bool        // a source reads Basic authentication
-	bodies    bool        // a source reads a body
+	named     []namedPlace
+	elsewhere carrier // where some of named are looked for
 	ignored   map[string]bool
 }
 
@@ -142,10 +143,12 @@ func NewSources(sources []Source, ignored []string) *Sources {
 			s.protocols = appendNew(s.protocols, src.Name)
 		case InBasic:
 			s.basic = true
-		case InBody:
-			s.bodies = true
+		case InBody: // s.all has it
 		}
 		s.all, s.paths = append(s.all, src), append(s.paths, NewTemplate(src.Body.Path))
+	}
+	for i := range s.all {
+		s.nameElsewhere(&s.all[i])
 	}
 	for _, scheme := range ignored {
 		s.ignored[strings.ToLower(scheme)] = true
@@ -153,7 +156,7 @@ func NewSources(sources []Source, ignored []string) *Sources {
 	return s
 }
 
-func appendNew(list []string, name string) []string {
+func appendNew[T comparable](list []T, name T) []T {
 	if slices.Contains(list, name) {
 		return list
 	}
@@ -165,9 +168,8 @@ func appendNew(list []string, name string) []string {
 func (s *Sources) Find(r *Request, path *Path) ([]Credential, *Problem) {
 	var out []Credential
 	for _, find := range [...]func(*Sources, *Request, *Path, *[]Credential) *Problem{
-		(*Sources).fromCookies, (*Sources).fromParameters, (*Sources).fromHeaders, (*Sources).fromQuery,
+		(*Sources).fromCookies, (*Sources).fromElsewhere, (*Sources).fromHeaders, (*Sources).fromQuery,
 		(*Sources).fromPath, (*Sources).fromProtocols, (*Sources).fromBody, (*Sources).fromMerged,
-		(*Sources).fromFieldCookies,
 	} {
 		if p := find(s, r, path, &out); p != nil {
 			return nil, p
@@ -225,6 +227,13 @@ func (s *Sources) fromCookies(r *Request, _ *Path, out *[]Credential) *Problem {
 		}
 	}
 	return nil
+}
+
+// inCookie returns the credential that a value is in a cookie of a place, nil when no source fits it.
+func (s *Sources) inCookie(place *Source, value string) *Credential {
+	return s.match(value, func(_ int, src *Source) bool {
+		return src.In == InCookie && src.Name == place.Name && src.Starts == place.Starts
+	})
 }
 
 func (s *Sources) inHeader(name, scheme, v string) *Credential {

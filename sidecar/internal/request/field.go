@@ -187,20 +187,6 @@ func (r *Request) DocumentWords() (words []string) {
 // runs reports whether a text may have a GraphQL document that does something: a search for words has no braces.
 func runs(text string) bool { return strings.Contains(decodeAgain(text), "{") }
 
-// eachParameter calls f with every name and value of a query. A semicolon ends a parameter for some.
-func eachParameter(query string, f func(name, value string)) {
-	for pair := range strings.SplitSeq(query, "&") {
-		parts := []string{pair}
-		if strings.Contains(pair, ";") {
-			parts = append(parts, strings.Split(pair, ";")...)
-		}
-		for _, part := range parts {
-			name, value, _ := strings.Cut(part, "=")
-			f(unescapeForm(name), unescapeForm(value))
-		}
-	}
-}
-
 // unescapeForm decodes a name or value of a form as lenient parsers do, which keep bad escapes.
 func unescapeForm(s string) string {
 	out, _ := decodeOnce(strings.ReplaceAll(s, "+", " "), nil)
@@ -328,7 +314,7 @@ func (b *bodyReader) name(name string, top bool) {
 		b.bad = problem(400, ReasonBody, "a field of the body has a name with control characters or bad UTF-8")
 	default:
 		b.names = append(b.names, name)
-		b.override = b.override || top && overrides(name)
+		b.override = b.override || top && readsAs(name, replacesMethod)
 	}
 }
 

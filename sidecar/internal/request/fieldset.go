@@ -22,8 +22,8 @@ func longName(what string) string {
 //
 //   - at the ends, and at every sign except "_" and "-" ("user.email", "user[email]", "form:email", "email(1i)")
 //   - beside a number ("0-email", "user-0-email", "email_1")
-//   - for a set of [NewFieldSet], behind a hyphen ("profile-email") and before words that frameworks append
-//     ("email-clear", "birth_year")
+//   - for a set of [NewFieldSet], behind a hyphen ("profile-email"), before words that frameworks append
+//     ("email-clear", "birth_year"), and behind the namespace of a portlet ("_com_example_Portlet_email")
 //
 // No reading crosses a bracket that is closed: "user[name]" is no "username". What PHP corrects to "_" joins words:
 // "display.name[]" and "display[name" are "display_name".
@@ -185,7 +185,18 @@ func spell(name string, forms bool) spelled {
 	}
 	s := spelled{string(text), make([]mark, len(text)+1)}
 	s.mark(words, forms)
+	if forms && strings.HasPrefix(name, "_") {
+		s.markPortlet(words)
+	}
 	return s
+}
+
+// markPortlet marks where a name may begin behind the namespace that Liferay puts before each field: "_", the id of the
+// portlet, which has two words at least or is a number, and "_".
+func (s *spelled) markPortlet(words []nameWord) {
+	for i := 2; i < len(words); i++ {
+		s.marks[words[i].from] |= begins
+	}
 }
 
 // gapOf returns 0 for a character of a word.

@@ -23,14 +23,15 @@ type Path struct {
 
 // piece is the text between two characters that may separate segments.
 type piece struct {
-	name  string   // folded; "" when nothing is left
-	more  []string // other names that a router may read in the segment
-	text  string   // the whole text, where it is no word
-	soft  bool     // the separator before it may also be a character of the segment
-	open  bool     // a router may drop what follows the name, up to the end of the segment
-	blank bool     // a router may read nothing here
-	dots  bool     // a router may go up here, by a compatibility form of "..", or begin again (Astro)
-	last  bool     // a router may end the path here, at a decoded question mark or number sign
+	name   string   // folded; "" when nothing is left
+	more   []string // other names that a router may read in the segment
+	text   string   // the whole text, where it is no word
+	soft   bool     // the separator before it may also be a character of the segment
+	open   bool     // a router may drop what follows the name, up to the end of the segment
+	blank  bool     // a router may read nothing here
+	preset bool     // the same, as the name is what the router puts in when there is none
+	dots   bool     // a router may go up here, by a compatibility form of "..", or begin again (Astro)
+	last   bool     // a router may end the path here, at a decoded question mark or number sign
 }
 
 // softSlash stands in decoded text for a character that only some routers read as a slash.
@@ -127,6 +128,7 @@ func (p *Path) split(text string) {
 func readPiece(text string, soft bool) piece {
 	s := piece{name: text, soft: soft}
 	if word(text) {
+		s.preset = preset(text)
 		s.dots = text == "_actions" // Astro routes what follows the last one
 		return s
 	}
@@ -141,6 +143,7 @@ func readPiece(text string, soft bool) piece {
 	s.blank = layer || text == "" || text[0] == '.' || text == ")" || dropped(text)
 	var suffixed bool
 	s.name, suffixed = foldName(text)
+	s.preset = preset(s.name)
 	s.open = s.open || suffixed || text != "" && text[0] == '.'
 	if strings.ContainsAny(text, ",:!)@") {
 		s.more = names(text)
@@ -194,6 +197,10 @@ func dropped(text string) bool {
 	scripts := []string{"php", "cgi", "fcgi", "pl", "cfm", "dll", "exe", "py", "wsgi"}
 	return len(ext) < len(text) && slices.Contains(scripts, ext)
 }
+
+// preset reports whether a segment is the name of a module, a controller or an action that routers take when the path
+// has none (Zend Framework 1, ThinkPHP, Yii), or the mapping that JSF has beside its suffix ("/faces/profile.xhtml").
+func preset(name string) bool { return name == "index" || name == "default" || name == "faces" }
 
 func word(s string) bool {
 	for i := range len(s) {

@@ -76,29 +76,6 @@ func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem
 	return nil
 }
 
-// fromFieldCookies reads the cookies with the names of query places and of body places that the request reaches. Most
-// such cookies have nothing to do with the place.
-func (s *Sources) fromFieldCookies(r *Request, path *Path, out *[]Credential) *Problem {
-	if len(s.queries) == 0 && !s.bodies {
-		return nil
-	}
-	r.Headers.eachCookie(func(name, value string) {
-		if value == "" || slices.ContainsFunc(s.cookies, func(c Source) bool { return c.names(name) }) {
-			return
-		}
-		value = bareValue(decodeAgain(value))
-		c := s.match(value, func(i int, src *Source) bool {
-			field := src.In == InQuery || src.merged() && s.reaches(i, path)
-			return field && (src.Typed || plainText(value)) && isCookie(name, foldCookie(src.Name), false)
-		})
-		if c != nil {
-			c.Ordinary, c.Merged = true, s.all[c.Source].Typed
-			*out = append(*out, *c)
-		}
-	})
-	return nil
-}
-
 // merged reports whether a query parameter can have the name of the body field: not inside GraphQL.
 func (s *Source) merged() bool { return s.In == InBody && s.Body.Format != GraphQL }
 
@@ -142,11 +119,7 @@ func mentionsKey(pair, folded string) bool {
 	}
 	for part := range strings.FieldsFuncSeq(pair+"&"+full, func(r rune) bool { return r == '&' || r == ';' || r == '?' }) {
 		k, _, _ := strings.Cut(part, "=")
-		for range maxDecodes {
-			k, _ = decodeOnce(k, nil)
-		}
-		typed, _, _ := strings.Cut(k, ":") // Zope converts "token:string"
-		if FoldField(k) == folded || FoldField(typed) == folded || FoldField(firstName(k)) == folded {
+		if readsAs(k, func(name string) bool { return foldsTo(name, folded) }) {
 			return true
 		}
 	}

@@ -21,38 +21,43 @@ const (
 	onlyFront                  // the folder of a front controller
 )
 
-// routeKey is a parameter of the query whose value some router takes for the path, whatever the path is.
+// routeKey says how some router takes the value of a parameter for the path, whatever the path is.
 type routeKey struct {
-	name  string
 	under string // where the route is in paths
 	only  bool   // the parameter is no search: a value without a slash is as good a route as one with it
 }
 
-// routeKeys are the parameters of routers that many applications share. Some have other uses, such as a search. They
-// count whatever the path is: the usual rewriting to a front controller keeps the query, whose parameter then replaces
-// the path ("index.php?q=$1" with QSA). Parameters for an address to return to, such as "next", are none.
-func routeKeys() []routeKey {
-	return []routeKey{
-		{"rest_route", "wp-json", true},    // WordPress, wp-includes/rest-api.php: rest_api_loaded
-		{"pagename", "", true},             // WordPress, wp-includes/class-wp.php: parse_request
-		{"q", "", false},                   // Drupal 7, includes/bootstrap.inc: request_path; MODX: request_param_alias
-		{"s", "", false},                   // ThinkPHP: var_pathinfo; "|" stands for a slash
-		{"r", "", true},                    // Yii 1 and 2: routeVar, routeParam
-		{"p", "", false},                   // Vanilla Forums: Gdn_Request
-		{"route", "", true},                // OpenCart: startup/router
-		{"_route_", "", true},              // OpenCart: startup/seo_url
-		{"_url", "", true},                 // Phalcon: Router.getRewriteUri
-		{"routestring", "", true},          // vBulletin 5
-		{"kohana_uri", "", true},           // Kohana: Request::detect_uri
-		{"cmd", "api/method", true},        // Frappe, frappe/app.py: application
-		{"_action", "_actions", true},      // Astro 5: ACTION_QUERY_PARAMS
-		{"_astroaction", "_actions", true}, // Astro 4
-		{"action", "actions", false},       // Craft: Request, actionTrigger
-		{"url", "api", false},              // PrestaShop: webservice/dispatcher.php
-		{"controller", "", true},           // PrestaShop: Dispatcher::getController
-		{"it", "", true},                   // ProcessWire: index.php?it=$1
-		{"__elgg_uri", "", true},           // Elgg: Application::GET_PATH_KEY
+// routeKeyOf returns the key of a parameter of routers that many applications share. Some have other uses, such as a
+// search. They count whatever the path is: the usual rewriting to a front controller keeps the query, whose parameter
+// then replaces the path ("index.php?q=$1" with QSA). Parameters for an address to return to, such as "next", are none.
+func routeKeyOf(name string) (key routeKey, known bool) {
+	switch name {
+	case "rest_route": // WordPress, wp-includes/rest-api.php: rest_api_loaded
+		return routeKey{"wp-json", true}, true
+	case "pagename", // WordPress, wp-includes/class-wp.php: parse_request
+		"r",                // Yii 1 and 2: routeVar, routeParam
+		"route", "_route_", // OpenCart: startup/router, startup/seo_url
+		"_url",        // Phalcon: Router.getRewriteUri
+		"routestring", // vBulletin 5
+		"kohana_uri",  // Kohana: Request::detect_uri
+		"controller",  // PrestaShop: Dispatcher::getController
+		"it",          // ProcessWire: index.php?it=$1
+		"__elgg_uri":  // Elgg: Application::GET_PATH_KEY
+		return routeKey{"", true}, true
+	case "q", // Drupal 7, includes/bootstrap.inc: request_path; MODX: request_param_alias
+		"s", // ThinkPHP: var_pathinfo; "|" stands for a slash
+		"p": // Vanilla Forums: Gdn_Request
+		return routeKey{}, true
+	case "cmd": // Frappe, frappe/app.py: application
+		return routeKey{"api/method", true}, true
+	case "_action", "_astroaction": // Astro 5: ACTION_QUERY_PARAMS, and 4
+		return routeKey{"_actions", true}, true
+	case "action": // Craft: Request, actionTrigger
+		return routeKey{"actions", false}, true
+	case "url": // PrestaShop: webservice/dispatcher.php
+		return routeKey{"api", false}, true
 	}
+	return routeKey{}, false
 }
 
 // stepOf returns the step that a parameter of Zope adds to the path, "" for another parameter.
@@ -64,47 +69,27 @@ func stepOf(name, value string) string {
 	return head
 }
 
-// routeOf returns the route that a parameter names, and where it is in paths; "" when it names none.
-func routeOf(name, value string) (route, under string, after follows) {
+// routeInName returns the route that is in the name of a parameter, "" when none is.
+func routeInName(name, value string) (route string, after follows) {
 	if text := stepOf(name, value); text != "" {
-		return text, "", anyObject
+		return text, anyObject
 	}
 	folded := strings.ToLower(name)
 	switch {
 	case strings.HasPrefix(folded, "action:"): // Struts 2: DefaultActionMapper, whatever the value is
-		return name[len("action:"):], "", anyFolder
+		return name[len("action:"):], anyFolder
 	case strings.HasPrefix(folded, "action_") && value != "": // XWiki: ActionFilter
-		return name[len("action_"):], "", anyFolder
+		return name[len("action_"):], anyFolder
 	case strings.HasPrefix(folded, "_action_"): // Grails: UrlMappingInfo, whatever the value is
-		return name[len("_action_"):], "", anyFolder
+		return name[len("_action_"):], anyFolder
 	case strings.Contains(name, "/"): // the query is the path: CodeIgniter 3 and 4 ("?/account/email"), XenForo
-		return name, "", anyFolder
-	}
-	folded = foldCase(phpName(folded))
-	switch {
-	case folded == "graphql": // WPGraphQL: Router::is_graphql_http_request
-		return folded, "", anyFolder
+		return name, anyFolder
+	case FoldParameter(name) == "graphql": // WPGraphQL: Router::is_graphql_http_request
+		return "graphql", anyFolder
 	case value == "": // CodeIgniter again ("?account")
-		return name, "", onlyFront
+		return name, onlyFront
 	}
-	return knownRoute(folded, value)
-}
-
-// knownRoute is routeOf for the parameters of routers. name is folded.
-func knownRoute(name, value string) (route, under string, after follows) {
-	if value == "" {
-		return "", "", anyFolder
-	}
-	for _, k := range routeKeys() {
-		switch {
-		case k.name != name:
-		case k.only || strings.ContainsAny(value, "/|"):
-			return value, k.under, anyFolder
-		default:
-			return value, k.under, rootOrFront
-		}
-	}
-	return "", "", anyFolder
+	return "", anyFolder
 }
 
 // zopeRoute returns what stands before the first converter that makes ZPublisher append a name or value of the query to
@@ -131,38 +116,48 @@ func returnAddress(name string) bool {
 	}, strings.ReplaceAll(name, "_", ""))
 }
 
-// Route adds the routes that the query names. They count for [Template.Reaches] and [Template.Names], and for
-// credentials. named are the folded parameters that the application takes its route from. In a write, each parameter
-// may be one when its value has a slash, apart from return addresses.
-func (p *Path) Route(query string, write bool, named []string) {
-	if query == "" {
-		return
-	}
-	p.addErrorPage(query)
-	eachParameter(query, func(name, value string) {
-		folded := FoldParameter(name)
-		if slices.Contains(named, folded) {
-			p.addNamed(value)
+// Route adds the routes that the query and the cookies of a request name. They count for [Template.Reaches] and
+// [Template.Names], and for credentials. named are the folded parameters that the application takes its route from. In
+// a write, each parameter of the query may be one when its value has a slash, apart from return addresses. MODX and
+// vBulletin read theirs from $_REQUEST, so cookies with the names of routers count too.
+func (p *Path) Route(r *Request, write bool, named []string) {
+	p.addErrorPage(r.Query)
+	image := p.endsWith("_next", "image") // Next.js gets the path in url itself
+	r.parameters(ofCookies|ofQuery, func(q parameter) {
+		found := q.reads(func(name string) bool { return slices.Contains(named, name) })
+		if found {
+			p.addNamed(q.text())
 			return
 		}
-		p.addUnder(routeOf(name, value))
-		if write && strings.ContainsAny(value, `/\`) && !returnAddress(folded) {
+		q.reads(func(name string) bool {
+			key, known := routeKeyOf(name)
+			if known {
+				p.addKnown(key, q.text())
+			}
+			return known
+		})
+		if q.in != ofQuery {
+			return
+		}
+		name, value := unescapeForm(q.name), unescapeForm(q.value)
+		if text, after := routeInName(name, value); text != "" {
+			p.addRoute(text, after)
+		}
+		if (write || image) && strings.ContainsAny(value, `/\`) && !returnAddress(FoldParameter(name)) {
 			p.addRoute(value, anyFolder)
 		}
 	})
 }
 
-// RouteCookies adds the routes that cookies name, under the names of routers and those of named: MODX and vBulletin
-// read theirs from $_REQUEST.
-func (p *Path) RouteCookies(h Headers, named []string) {
-	h.eachCookie(func(name, value string) {
-		folded := FoldParameter(cookieText(name))
-		if slices.Contains(named, folded) {
-			p.addNamed(bareValue(decodeAgain(value)))
-			return
+// endsWith reports whether the last segments of the path have these names.
+func (p *Path) endsWith(names ...string) bool {
+	at := len(p.pieces) - len(names)
+	for i, name := range names {
+		if at < 0 || p.pieces[at+i].name != name {
+			return false
 		}
-		p.addUnder(knownRoute(folded, bareValue(decodeAgain(value))))
-	})
+	}
+	return true
 }
 
 // FoldParameter folds the name of a query parameter as PHP and case-insensitive frameworks do.
@@ -188,14 +183,18 @@ func (p *Path) addNamed(value string) {
 	p.addRoute(strings.ReplaceAll(value, ".", "/"), anyFolder)
 }
 
-// addUnder adds what routeOf and knownRoute return.
-func (p *Path) addUnder(text, under string, after follows) {
+// addKnown adds the value of a parameter of a router.
+func (p *Path) addKnown(key routeKey, value string) {
+	after := rootOrFront
+	if key.only || strings.ContainsAny(value, "/|") {
+		after = anyFolder
+	}
 	switch {
-	case text == "":
-	case under != "":
-		p.addRoute(under+"/"+strings.TrimLeft(text, `/\`), after)
+	case value == "":
+	case key.under != "":
+		p.addRoute(key.under+"/"+strings.TrimLeft(value, `/\`), after)
 	default:
-		p.addRoute(text, after)
+		p.addRoute(value, after)
 	}
 }
 

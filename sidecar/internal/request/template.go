@@ -15,7 +15,7 @@ const MaxTemplate = 60
 type Template struct {
 	names  []string // one a segment; "" stands for any one segment
 	joined string   // all names, when each is one: see spelled
-	index  bool     // the last name is the index page of its folder
+	index  int      // how many names at the end are the index page of its folder: see inFolder
 }
 
 // No folded name contains a number sign, so a name of a template with one is special.
@@ -49,11 +49,21 @@ func NewTemplate(path string) Template {
 	} else if n := len(t.names); n > 0 && t.names[n-1] != "" && strings.HasSuffix(path, "*") {
 		t.names[n-1] = strings.TrimSuffix(t.names[n-1], "*") + starts
 	}
-	_, t.index = passes.IndexFolder(path)
+	if _, found := passes.IndexFolder(path); found {
+		t.index = presets(t.names[:len(t.names)-1]) + 1
+	}
 	if joined := strings.Join(t.names, ""); !slices.Contains(t.names, "") && !strings.Contains(joined, starts) {
 		t.joined = joined
 	}
 	return t
+}
+
+// presets counts the names at the end that routers take when the path has none.
+func presets(names []string) (n int) {
+	for n < len(names) && preset(names[len(names)-1-n]) {
+		n++
+	}
+	return n
 }
 
 // NewPrefix folds a path prefix such as /download, which also covers /download-all. With a
@@ -77,7 +87,7 @@ func (t Template) Covers(p *Path) bool { return t.match(p, true) }
 func (t Template) Matches(p *Path) bool { return t.match(p, false) }
 
 func (t Template) match(p *Path, below bool) bool {
-	return t.walk(p.pieces, p.dots, 1, below).at >= 0 || t.spelled(p.pieces) || t.index && t.inFolder(p)
+	return t.walk(p.pieces, p.dots, 1, below).at >= 0 || t.spelled(p.pieces) || t.index > 0 && t.inFolder(p)
 }
 
 // spelled reports whether the pieces are the names without a look at the slashes, as WPGraphQL compares paths:
@@ -93,24 +103,37 @@ func (t Template) spelled(pieces []piece) bool {
 	return rest == "" && t.joined != ""
 }
 
-// inFolder reports whether p is the folder whose index page t is. Servers run the page for it, and others for its other
-// scripts.
+// inFolder reports whether p is the folder whose index page or action t is. Servers run it for the folder, and others
+// for its other scripts.
 func (t Template) inFolder(p *Path) bool {
-	folder := Template{names: t.names[:len(t.names)-1]}
 	last := &p.pieces[len(p.pieces)-1]
 	script := last.blank && last.name != ""
-	return !script && folder.Matches(p)
+	return !script && t.eachFolder(func(folder Template) bool { return folder.Matches(p) })
+}
+
+// eachFolder reports whether is holds for a folder whose index page or action t is: for "/admin/default" or "/admin" of
+// "/admin/default/index".
+func (t Template) eachFolder(is func(folder Template) bool) bool {
+	for n := 1; n <= t.index; n++ {
+		if is(Template{names: t.names[:len(t.names)-n]}) {
+			return true
+		}
+	}
+	return false
 }
 
 // Reaches is Covers, also for the routes that [Path.Route] found.
 func (t Template) Reaches(p *Path) bool { return t.Covers(p) || t.routed(p) }
 
-// routed reports whether a route in the query matches t or lies below it. It has a name of t at least: a search below
-// /feed/{token} is no token.
+// routed reports whether a route in the query matches t or lies below it, or is a folder whose index page t is.
 func (t Template) routed(p *Path) bool {
-	if len(p.routes) == 0 {
-		return false
-	}
+	return len(p.routes) > 0 &&
+		(t.routedTo(p, true) || t.eachFolder(func(folder Template) bool { return folder.routedTo(p, false) }))
+}
+
+// routedTo reports whether a route in the query matches t, or with below lies below it. It has a name of t at least: a
+// search below /feed/{token} is no token.
+func (t Template) routedTo(p *Path, below bool) bool {
 	w := t.walk(p.pieces, p.dots, 1, true)
 	return slices.ContainsFunc(p.routes, func(r route) bool {
 		var from uint64
@@ -124,7 +147,7 @@ func (t Template) routed(p *Path) bool {
 		case onlyFront:
 			from = w.fronts & t.beforeName()
 		}
-		return t.walk(r.pieces, r.dots, from, true).at >= 0
+		return t.walk(r.pieces, r.dots, from, below).at >= 0
 	})
 }
 
@@ -234,7 +257,7 @@ func (t Template) walk(pieces []piece, dots bool, from uint64, below bool) walke
 // step reads one piece as the start of a segment. ends are the positions when the segment
 // ends with the piece, and open when the rest of the segment does not matter.
 func (t Template) step(from uint64, s *piece) (ends, open uint64) {
-	if s.blank {
+	if s.blank || s.preset {
 		ends = from
 		if s.open {
 			open = from

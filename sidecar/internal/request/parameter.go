@@ -1,0 +1,211 @@
+package request
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// carrier is a part of a request in which frameworks look for a parameter. Several may be joined.
+type carrier uint8
+
+const (
+	ofCookies  carrier = 1 << iota // PHP's $_REQUEST has them without a request_order; ASP.NET, Zope, Hertz and Fiber too
+	ofQuery                        // Zope and ColdFusion look for a cookie there first
+	ofMatrix                       // ";name=value" of a segment: the session of a servlet container
+	ofSegments                     // "/name/value": ThinkPHP, Yii 1 and Zend Framework 1 write parameters so
+)
+
+// String is for people.
+func (c carrier) String() string {
+	switch c {
+	case ofCookies:
+		return "cookies"
+	case ofQuery:
+		return "query parameters"
+	case ofMatrix, ofSegments:
+	}
+	return "path parameters"
+}
+
+// parameter is a name and a value that some parser finds in a carrier. Those of cookies and query are as sent; those of
+// the path have no escapes.
+type parameter struct {
+	in          carrier
+	name, value string
+}
+
+// parameters calls f with each parameter of the carriers. It is the only reader of each of them for what may be in
+// several; a rule then asks [parameter.reads] for the name.
+func (r *Request) parameters(in carrier, f func(parameter)) {
+	if in&ofCookies != 0 {
+		r.Headers.eachCookie(func(name, value string) { f(parameter{ofCookies, name, value}) })
+	}
+	if in&ofQuery != 0 && r.Query != "" {
+		eachPair(r.Query, func(name, value string) { f(parameter{ofQuery, name, value}) })
+	}
+	if in&ofMatrix != 0 && strings.ContainsAny(r.Path, ";%") {
+		eachSegment(r.Path, func(_, matrix string) {
+			for pair := range strings.FieldsFuncSeq(matrix, func(c rune) bool { return c == ';' || c == ',' }) {
+				name, value, _ := strings.Cut(pair, "=")
+				f(parameter{ofMatrix, name, value})
+			}
+		})
+	}
+	if in&ofSegments != 0 {
+		before := ""
+		eachSegment(r.Path, func(segment, _ string) {
+			if before != "" {
+				f(parameter{ofSegments, before, segment})
+			}
+			before = segment
+		})
+	}
+}
+
+// eachSegment calls f with the segments of a raw path, decoded, and what follows their first semicolon.
+func eachSegment(raw string, f func(segment, matrix string)) {
+	text, _ := collapse(raw)
+	for segment := range strings.FieldsFuncSeq(text, separates) {
+		segment, matrix, _ := strings.Cut(segment, ";")
+		f(segment, matrix)
+	}
+}
+
+// eachPair calls f with every name and value of a query, as sent. A semicolon ends a parameter for some.
+func eachPair(query string, f func(name, value string)) {
+	for pair := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		f(name, value)
+		if !strings.Contains(pair, ";") {
+			continue
+		}
+		for part := range strings.SplitSeq(pair, ";") {
+			name, value, _ := strings.Cut(part, "=")
+			f(name, value)
+		}
+	}
+}
+
+// eachParameter is eachPair for names and values that are decoded once.
+func eachParameter(query string, f func(name, value string)) {
+	eachPair(query, func(name, value string) { f(unescapeForm(name), unescapeForm(value)) })
+}
+
+// eachCookie calls f for each cookie that some parser might read from the headers, with name and value as they are
+// sent. Parsers also begin a cookie behind a comma, a blank or a quote, and Werkzeug 1 takes a name in quotes with
+// octal escapes.
+func (h Headers) eachCookie(f func(name, value string)) {
+	for _, line := range h["cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			pair = strings.TrimSpace(pair)
+			name, value, _ := strings.Cut(pair, "=")
+			f(name, value)
+			if strings.Contains(name, `\`) {
+				f(decodeOctal(bareValue(name)), value)
+			}
+			if hasCookieWithin(pair) {
+				eachWithin(pair, f)
+			}
+		}
+	}
+}
+
+// eachWithin calls f for the cookies that begin within a pair. Blanks may be around "=", and quotes around the value.
+func eachWithin(pair string, f func(name, value string)) {
+	parts := strings.FieldsFunc(pair, beginsCookie)
+	for i, part := range parts {
+		name, value, found := strings.Cut(part, "=")
+		if !found {
+			continue
+		}
+		if name == "" && i > 0 {
+			name = parts[i-1]
+		}
+		if value == "" && i+1 < len(parts) {
+			value = parts[i+1]
+		}
+		f(name, value)
+	}
+}
+
+// beginsCookie reports whether some parser looks for another cookie behind a character within a pair.
+func beginsCookie(r rune) bool { return r == ',' || endsCookie(r) }
+
+// hasCookieWithin reports whether a pair has a character of beginsCookie. It looks at bytes, as tokens are long.
+func hasCookieWithin(pair string) bool {
+	for i := range len(pair) {
+		if c := pair[i]; c <= ' ' || c == '"' || c == ',' || c >= '[' && c <= ']' || c >= utf8.RuneSelf {
+			return true
+		}
+	}
+	return false
+}
+
+// reads reports whether is holds for a name that some framework makes of that of the parameter.
+func (p *parameter) reads(is func(name string) bool) bool { return readsAs(p.name, is) }
+
+// readsAs reports whether is holds for a name, in lower case, that some framework makes of the name of a parameter:
+// decoded, up to NUL, as PHP corrects it, between brackets (Rack, qs), before a converter of Zope, without quotes.
+func readsAs(name string, is func(name string) bool) bool {
+	if plainName(name) {
+		return is(foldCase(name))
+	}
+	name = decodeAgain(strings.ReplaceAll(name, "+", " "))
+	if !ascii(name) {
+		name = foldForms(name)
+	}
+	name = foldCase(name)
+	short, _, _ := strings.Cut(name, "\x00")
+	typed, _, _ := strings.Cut(short, ":")
+	for _, n := range [...]string{name, short, typed} {
+		n = strings.Map(unquoted, n)
+		bare := strings.TrimSpace(n)
+		if is(bare) || is(phpName(n)) || is(phpName(bare)) || is(firstName(bare)) {
+			return true
+		}
+	}
+	return false
+}
+
+// plainName reports whether every framework reads a name as it is.
+func plainName(name string) bool {
+	for i := range len(name) {
+		if !nameByte(name[i]) && name[i] != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// unquoted drops the signs that parsers of cookies take off, and bytes that are no text.
+func unquoted(r rune) rune {
+	if strings.ContainsRune(`"'\$`, r) || r < ' ' || r == 0x7f || r == '\ufffd' {
+		return -1
+	}
+	return r
+}
+
+// values returns what frameworks make of the value: as sent, decoded once or as often as it can be, each without blanks
+// and quotes around it.
+func (p *parameter) values() []string {
+	list := []string{bareValue(p.value)}
+	if p.in == ofCookies || p.in == ofQuery {
+		form := strings.ReplaceAll(p.value, "+", " ")
+		once, _ := decodeOnce(form, nil)
+		for _, v := range [...]string{once, decodeAgain(form), decodeAgain(p.value)} {
+			list = appendNew(list, bareValue(v))
+		}
+	}
+	return list
+}
+
+// text is the value as most frameworks read it.
+func (p *parameter) text() string {
+	if p.in == ofQuery {
+		return unescapeForm(p.value)
+	}
+	return bareValue(decodeAgain(p.value))
+}
+
+// bareValue takes off what applications trim, and quotes.
+func bareValue(v string) string { return strings.Trim(v, " \t\r\n\v\x00\"") }
