@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"bytes"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -286,4 +288,39 @@ func BenchmarkLockLookup(b *testing.B) {
 			b.Fatal("not found")
 		}
 	}
+}
+
+// BenchmarkRestoreCopy makes the copy of a core from the backup of b.N users, each tenth of them locked.
+func BenchmarkRestoreCopy(b *testing.B) {
+	const part = 100 // users of a change
+	s := storetest.New(b)
+	for base := 0; base < b.N; base += part {
+		update(b, s, "acme", func(t *store.Tx) error {
+			for i := base; i < min(base+part, b.N); i++ {
+				u := user(fmt.Sprintf("person.%07d", i))
+				u.Resource["active"] = i%10 != 0
+				u.Resource["externalId"] = fmt.Sprintf("00u%07d", i)
+				if err := t.CreateUser(u); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	var file bytes.Buffer
+	m, err := s.Backup(b.Context(), &file, "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	size, dir := float64(file.Len()), filepath.Join(b.TempDir(), "copy")
+	before := processorTime()
+	b.ResetTimer()
+	if _, err := store.RestoreCopy(b.Context(), &file, dir); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	users := float64(b.N)
+	b.ReportMetric(float64((processorTime()-before).Microseconds())/users, "cpu-µs/user")
+	b.ReportMetric(size/users, "B/user")
+	b.ReportMetric(float64(m.Keys)/users, "keys/user")
 }

@@ -599,7 +599,7 @@ func TestLockTableMemory(t *testing.T) {
 	store.ForgetLocks(s)
 	per := int64(full-heap()) / n
 	t.Logf("%d bytes a lock", per)
-	if got != n || per <= 0 || per > 1600 {
-		t.Errorf("%d locks of %d bytes, want %d of 1 to 1600 bytes", got, per, n)
+	if got != n || per <= 0 || per > 700 {
+		t.Errorf("%d locks of %d bytes, want %d of 1 to 700 bytes", got, per, n)
 	}
 }

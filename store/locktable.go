@@ -27,6 +27,8 @@ type LockTable struct {
 
 // tenantLocks has the locks of one tenant. Each name belongs to one lock (see locks.go).
 type tenantLocks struct {
+	tenant string
+
 	byID, byUserName, byExternalID, byEmail map[string]*tableLock
 	operators                               map[string]*OperatorLock // by id
 	operatorNames                           map[LockedName][]*OperatorLock
@@ -49,10 +51,8 @@ func (tl *tenantLocks) by(kind subject.Name) map[string]*tableLock {
 	return nil
 }
 
-type tableLock struct {
-	lock    Lock
-	inForce time.Time
-}
+// lock returns a lock for others than requests.
+func (tl *tenantLocks) lock(e *tableLock) Lock { return unpackLock(tl.tenant, e.row) }
 
 // NewLockTable returns an empty table that is of no store.
 func NewLockTable(now func() time.Time) *LockTable {
@@ -75,8 +75,8 @@ func (t *LockTable) All() []Change {
 	defer t.mu.RUnlock()
 	var out []Change
 	for tenant, tl := range t.tenants {
-		for id, l := range tl.byID {
-			lock := l.lock
+		for id, e := range tl.byID {
+			lock := tl.lock(e)
 			out = append(out, Change{Seq: lock.Version, Tenant: tenant, Type: ChangeLock, ID: id, Lock: &lock})
 		}
 		for id, l := range tl.operators {
@@ -87,21 +87,20 @@ func (t *LockTable) All() []Change {
 	return out
 }
 
-// Replace makes the locks of all those that the table has. No lookup sees a part of them. It does not belong to the
-// table of a store.
-func (t *LockTable) Replace(all []Change) {
-	next := NewLockTable(t.now)
-	for i := range all {
-		next.Put(&all[i])
-	}
+// Next returns an empty table for [LockTable.Replace].
+func (t *LockTable) Next() *LockTable { return NewLockTable(t.now) }
+
+// Replace makes the locks of next, which nobody uses any more, those that the table has. No lookup sees a part of them.
+// It does not belong to the table of a store. It must not run beside Put.
+func (t *LockTable) Replace(next *LockTable) {
 	t.mu.Lock()
 	t.tenants = next.tenants
 	t.mu.Unlock()
-	for i := range all {
-		if l := all[i].Lock; l != nil {
-			t.sub.call(*l)
+	for _, tl := range next.tenants {
+		for _, e := range tl.byID {
+			t.sub.call(tl.lock(e))
 		}
-		if l := all[i].Operator; l != nil {
+		for _, l := range tl.operators {
 			t.sub.call(l.withNames())
 		}
 	}
@@ -146,21 +145,24 @@ func (tl *tenantLocks) lookup(s *subject.Subject) (Lock, bool) {
 	if len(tl.byID) == 0 {
 		return Lock{}, false
 	}
-	var most *tableLock
+	var most *Lock
 	for kind, value := range s.Names() {
-		l := tl.by(kind)[subject.Fold(kind, value)]
-		switch {
-		case l == nil:
-		case l.lock.State != LockLifted:
-			return l.lock, true
-		case most == nil || l.lock.NotBefore.After(most.lock.NotBefore):
+		e := tl.by(kind)[subject.Fold(kind, value)]
+		if e == nil {
+			continue
+		}
+		l := e.meet(tl.tenant)
+		if l.State != LockLifted {
+			return *l, true
+		}
+		if most == nil || l.NotBefore.After(most.NotBefore) {
 			most = l
 		}
 	}
 	if most == nil {
 		return Lock{}, false
 	}
-	return most.lock, true
+	return *most, true
 }
 
 // InForce returns the time from which this process enforces the newest state of a user's
@@ -181,9 +183,9 @@ func (t *LockTable) TakenOver(tenant string) []Lock {
 	defer t.mu.RUnlock()
 	var out []Lock
 	if tl := t.tenants[tenant]; tl != nil {
-		for _, l := range tl.byID {
-			if l.lock.State == LockLifted && l.lock.From != "" {
-				out = append(out, l.lock)
+		for _, e := range tl.byID {
+			if l := tl.lock(e); l.State == LockLifted && l.From != "" {
+				out = append(out, l)
 			}
 		}
 	}
@@ -214,21 +216,21 @@ func (t *LockTable) put(l Lock) {
 }
 
 func (t *LockTable) set(l Lock) {
-	// A substring would keep the whole decoded record in memory.
-	l.UserID, l.RequestID = strings.Clone(l.UserID), strings.Clone(l.RequestID)
-	e := &tableLock{lock: l, inForce: t.now()}
+	e := &tableLock{row: packLock(&l), inForce: t.now()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	tl := t.of(l.Tenant)
 	if old := tl.byID[l.UserID]; old != nil {
-		for _, n := range old.lock.names() {
+		before := tl.lock(old)
+		for _, n := range before.names() {
 			if tl.by(n.kind)[n.value] == old {
 				delete(tl.by(n.kind), n.value)
 			}
 		}
 	}
-	tl.byID[l.UserID] = e
-	for _, n := range l.names() {
+	own := tl.lock(e) // a key that is a part of another string than the row would keep that in memory
+	tl.byID[own.UserID] = e
+	for _, n := range own.names() {
 		tl.by(n.kind)[n.value] = e
 	}
 }
@@ -237,8 +239,10 @@ func (t *LockTable) set(l Lock) {
 func (t *LockTable) of(tenant string) *tenantLocks {
 	tl := t.tenants[tenant]
 	if tl == nil {
+		tenant = strings.Clone(tenant)
 		tl = &tenantLocks{
-			byID: map[string]*tableLock{}, byUserName: map[string]*tableLock{},
+			tenant: tenant,
+			byID:   map[string]*tableLock{}, byUserName: map[string]*tableLock{},
 			byExternalID: map[string]*tableLock{}, byEmail: map[string]*tableLock{},
 			operators: map[string]*OperatorLock{}, operatorNames: map[LockedName][]*OperatorLock{},
 		}
