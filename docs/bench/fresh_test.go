@@ -50,8 +50,10 @@ func BenchmarkFresh(b *testing.B) {
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(coreTook.Seconds(), "core-s")
+	b.ReportMetric(core.send("cpu").Seconds(), "core-cpu-s")
 	b.ReportMetric(core.peak(), "core-MiB")
 	b.ReportMetric(edgeTook.Seconds(), "edge-s")
+	b.ReportMetric(edge.send("cpu").Seconds(), "edge-cpu-s")
 	b.ReportMetric(edge.peak(), "edge-MiB")
 }
 

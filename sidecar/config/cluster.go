@@ -52,8 +52,8 @@ type Cluster struct {
 	// answer that takes a right away waits so long for a process that is out of reach. The same in all processes.
 	// Default 15s, which is longer than an election of the log takes. 2s to 2m.
 	Lease time.Duration `yaml:"lease"`
-	// Heartbeat is how often a core or an edge extends its lease. The same in all processes. Default 1s. At most a
-	// fifth of lease.
+	// Heartbeat is how often a core extends its lease. An edge extends its own when a fifth of it has passed. The same in
+	// all processes. Default 1s. At most a fifth of lease.
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	// Log is the shared log.
 	Log ClusterLog `yaml:"log"`

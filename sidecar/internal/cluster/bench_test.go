@@ -65,3 +65,38 @@ func BenchmarkConfirm(b *testing.B) {
 	b.ReportMetric(ms(0.5), "p50-ms")
 	b.ReportMetric(ms(0.99), "p99-ms")
 }
+
+// BenchmarkSnapshot starts an edge that gets the locks of b.N users from a core. Both are in this process, so the
+// processor time is that of the core and the edge.
+func BenchmarkSnapshot(b *testing.B) {
+	const part = 100 // users of a change
+	n := start(b, storetest.SharedLog(b), &bus{fns: map[*post]func([]byte){}}, "a")
+	for base := 0; base < b.N; base += part {
+		if _, err := n.store.Update(b.Context(), "acme", storetest.Cause("user.create"), func(tx *store.Tx) error {
+			for i := base; i < min(base+part, b.N); i++ {
+				name := fmt.Sprintf("person.%07d", i)
+				u := &store.User{Resource: scim.Object{
+					"userName": name, "externalId": fmt.Sprintf("00u%07d", i), "active": false,
+					"emails": []any{scim.Object{"value": name + "@acme.example"}},
+				}}
+				if err := tx.CreateUser(u); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	addr := n.serveEdges(b)
+	memory, before := inUse(), cpu(b)
+	b.ResetTimer()
+	e := startEdge(b, "e", addr)
+	b.StopTimer()
+	locks := float64(b.N)
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/locks, "cpu-µs/lock")
+	b.ReportMetric((inUse()-memory)/locks, "B/lock")
+	if e.locks.Len() != b.N {
+		b.Fatalf("the edge has %d locks, want %d", e.locks.Len(), b.N)
+	}
+}

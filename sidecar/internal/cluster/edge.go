@@ -238,8 +238,10 @@ type applier struct {
 	*Edge
 
 	stream uint64
-	parts  []store.Change // of the snapshot that is coming in
 	batch  []change
+
+	locks *store.LockTable // of the snapshot that is coming in, nil without one
+	rest  []store.Change   // of it, that are no locks
 }
 
 func (a *applier) take(ctx context.Context, m *told) {
@@ -248,7 +250,7 @@ func (a *applier) take(ctx context.Context, m *told) {
 	}
 	if m.stream != a.stream {
 		a.flush(ctx)
-		a.stream, a.parts = m.stream, nil
+		a.stream, a.locks, a.rest = m.stream, nil, nil
 	}
 	switch {
 	case m.Change != nil:
@@ -257,7 +259,7 @@ func (a *applier) take(ctx context.Context, m *told) {
 		a.next(ctx, lease.Granted{Stream: m.stream, Grant: *m.Grant})
 	case m.Part != nil:
 		a.flush(ctx)
-		a.parts = append(a.parts, m.Part.Changes...)
+		a.collect(m.Part.Changes)
 		if m.Part.More {
 			a.next(ctx, lease.Loading{Stream: m.stream})
 			return
@@ -283,23 +285,37 @@ func (e *Edge) accepts(stream uint64, at lease.Position, snapshot bool) bool {
 	return e.protocol.Accepts(stream, at, snapshot)
 }
 
+// collect takes a part of a snapshot. A snapshot may be large, so its locks go into a table one part after the other.
+func (a *applier) collect(part []store.Change) {
+	if a.locks == nil {
+		a.locks = a.opts.Locks.Next()
+	}
+	for i := range part {
+		if part[i].Lock == nil && part[i].Operator == nil {
+			a.rest = append(a.rest, part[i])
+			continue
+		}
+		a.locks.Put(&part[i])
+	}
+}
+
 // replace puts the snapshot in force.
 func (a *applier) replace(ctx context.Context, at lease.Position) {
-	all := a.parts
-	a.parts = nil
+	locks, rest := a.locks, a.rest
+	a.locks, a.rest = nil, nil
 	if !a.accepts(a.stream, at, true) {
 		a.next(ctx, lease.Broken{Stream: a.stream})
 		return
 	}
 	a.newest.Store(uint64(at))
-	a.opts.Locks.Replace(all)
-	a.policies(all, true)
+	a.opts.Locks.Replace(locks)
+	a.policies(rest, true)
 	a.opts.Reset()
 	a.opts.CutAll(ctx)
 	a.loaded.Store(true)
 	a.advanced(ctx, at, true)
 	a.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "the locks are complete",
-		slog.Int("locks", len(all)), slog.Uint64("position", uint64(at)))
+		slog.Int("locks", a.opts.Locks.Len()), slog.Uint64("position", uint64(at)))
 }
 
 // flush puts the changes of the batch in force.

@@ -16,9 +16,10 @@
 //
 // A core appends a heartbeat every second. When it has applied its own heartbeat, and so all that is
 // before it, it may decide for 15 s from the moment before the append. So no heartbeat behind a lock
-// gives a lease to a core that does not have the lock in force. An edge renews at its core every
-// second. It may decide from the moment before the renewal until the lease of the core ends, once its
-// projection has reached the position that the grant names.
+// gives a lease to a core that does not have the lock in force. An edge renews at its core when a
+// fifth of its grant has passed, and every second until a grant comes. It may decide from the moment
+// before the renewal until the lease of the core ends, once its projection has reached the position
+// that the grant names.
 //
 // An answer about a restriction at position S waits for every other core in the table until the core
 // confirms S, or its last heartbeat is 1.01 leases old. It waits in the same way for the edges
@@ -66,7 +67,8 @@
 //
 //	event      condition                                     effect
 //	EdgeTick   a renewal is due and the stream is open       renew
-//	EdgeTick   no grant for 3 heartbeats, or broken          follow: a new stream, to any core
+//	EdgeTick   no grant 2 heartbeats after a renewal         follow: a new stream, to any core
+//	EdgeTick   broken                                        follow, likewise
 //	Loading                                                  the stream is of use
 //	Advanced   it may restrict                               confirm
 //	Advanced   it reaches the position of a grant            the lease is held

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// patience is how many heartbeats an edge waits for a grant, or for the next piece of a snapshot,
-// before it follows another core. redial is how many times it tries in one heartbeat at most.
+// patience is how many heartbeats an edge waits for the first grant, or for the next piece of a snapshot, before it
+// follows another core; for the grant of a later renewal it waits one less. redial is how many times it tries in one
+// heartbeat at most. renewals is how many times an edge renews in the time of a grant: each costs its core something.
 const (
 	patience = 3
 	redial   = 4
+	renewals = 5
 )
 
 // Edge is the lease protocol of an edge. It is not safe for concurrent use.
@@ -18,14 +20,15 @@ type Edge struct {
 	options Options
 	done    bool
 
-	lease    Lease
-	renewals sent
-	due      time.Duration // monotonic time of the next renewal
+	lease   Lease
+	renewed sent
+	asked   time.Duration // monotonic time of the newest renewal
+	due     time.Duration // monotonic time of the next one
 
 	stream  uint64 // of the newest stream
 	broken  bool
 	opened  time.Duration // monotonic time
-	heard   time.Duration // monotonic time at which the stream was last of use
+	useless time.Duration // monotonic time at which the stream is of no use, if nothing comes before
 	pending []pending
 
 	loaded   bool     // there is a projection
@@ -81,7 +84,8 @@ type EdgeEvent interface {
 	apply(e *Edge, now Reading, eff *EdgeEffects)
 }
 
-// Next applies an event at the moment now. The package documentation has the table.
+// Next applies an event at the moment now. The package documentation has the table. The edge renews when a fifth of its
+// newest grant has passed, but not twice in a heartbeat.
 func (e *Edge) Next(now Reading, ev EdgeEvent) EdgeEffects {
 	var eff EdgeEffects
 	ev.apply(e, now, &eff)
@@ -91,8 +95,8 @@ func (e *Edge) Next(now Reading, ev EdgeEvent) EdgeEffects {
 	}
 	e.follow(now, &eff)
 	if !e.broken && now.Monotonic >= e.due {
-		e.due = now.Monotonic + e.options.Heartbeat
-		eff.Renew = &Renewal{e.id, e.renewals.next(now, e.options.Lease), e.position}
+		e.asked, e.due = now.Monotonic, now.Monotonic+e.options.Heartbeat // until a grant comes
+		eff.Renew = &Renewal{e.id, e.renewed.next(now, e.options.Lease), e.position}
 	}
 	eff.Wake = e.wake(now)
 	return eff
@@ -108,7 +112,7 @@ type Loading struct{ Stream uint64 }
 
 func (ev Loading) apply(e *Edge, now Reading, _ *EdgeEffects) {
 	if ev.Stream == e.stream {
-		e.heard = now.Monotonic
+		e.useless = now.Monotonic + patience*e.options.Heartbeat
 	}
 }
 
@@ -135,7 +139,7 @@ type Granted struct {
 
 func (ev Granted) apply(e *Edge, now Reading, _ *EdgeEffects) {
 	// The lease counts from the moment at which the renewal was sent, however long the grant took.
-	from, ok := e.renewals.at[ev.Grant.Number]
+	from, ok := e.renewed.at[ev.Grant.Number]
 	if !ok || ev.Stream != e.stream || e.broken || e.done {
 		return
 	}
@@ -149,7 +153,9 @@ func (e *Edge) count(now Reading) {
 		if !e.loaded || p.position > e.position {
 			return p.lease.Left(now) <= 0
 		}
-		e.lease, e.heard = e.lease.longer(p.lease, now), now.Monotonic
+		e.lease = e.lease.longer(p.lease, now)
+		e.due = e.asked + max(e.options.Heartbeat, p.lease.ttl/renewals)
+		e.useless = e.due + (patience-1)*e.options.Heartbeat
 		return true
 	})
 }
@@ -178,7 +184,7 @@ func (e *Edge) follow(now Reading, eff *EdgeEffects) {
 	}
 	e.stream++
 	e.broken, e.pending = false, nil
-	e.opened, e.heard, e.due = now.Monotonic, now.Monotonic, now.Monotonic
+	e.opened, e.due, e.useless = now.Monotonic, now.Monotonic, now.Monotonic+patience*e.options.Heartbeat
 	eff.Follow = &Follow{e.stream, e.id, e.position}
 }
 
@@ -190,7 +196,7 @@ func (e *Edge) nextStream() time.Duration {
 	case e.broken:
 		return e.opened + e.options.Heartbeat/redial
 	default:
-		return e.heard + patience*e.options.Heartbeat
+		return e.useless
 	}
 }
 

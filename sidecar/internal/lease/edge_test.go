@@ -101,10 +101,36 @@ func TestShorterGrant(t *testing.T) {
 	first := e.Next(at(0), lease.EdgeTick{}).Renew.Number
 	e.Next(at(0), lease.Advanced{Position: 20})
 	e.Next(at(0), lease.Granted{Stream: 1, Grant: lease.Grant{Number: first, TTL: 9 * time.Second}})
-	second := e.Next(at(time.Second), lease.EdgeTick{}).Renew.Number
-	e.Next(at(time.Second), lease.Granted{Stream: 1, Grant: lease.Grant{Number: second, TTL: 5 * time.Second}})
+	second := e.Next(at(2*time.Second), lease.EdgeTick{}).Renew.Number
+	e.Next(at(2*time.Second), lease.Granted{Stream: 1, Grant: lease.Grant{Number: second, TTL: 5 * time.Second}})
 	if edgeRight(e, 9*time.Second-1) != lease.Decide {
 		t.Error("the lease ends before the first grant does")
+	}
+}
+
+// TestRenewsEveryFifth: an edge renews after a fifth of its grant, every second until a grant comes, and leaves a core
+// that does not answer.
+func TestRenewsEveryFifth(t *testing.T) {
+	e := lease.NewEdge("e", lease.Options{})
+	asked := e.Next(at(0), lease.EdgeTick{}).Renew.Number
+	e.Next(at(0), lease.Advanced{Position: 20})
+	grant := func(now, ttl time.Duration) lease.EdgeEffects {
+		return e.Next(at(now), lease.Granted{Stream: 1, Grant: lease.Grant{Number: asked, TTL: ttl}})
+	}
+	if eff := grant(time.Second, 15*time.Second); eff.Renew != nil || eff.Wake != 2*time.Second {
+		t.Fatalf("effects %+v of a grant of 15 s after 1 s, want to wait until 3 s", eff)
+	}
+	asked = e.Next(at(3*time.Second), lease.EdgeTick{}).Renew.Number
+	if eff := grant(3*time.Second, 2*time.Second); eff.Renew != nil || eff.Wake != time.Second {
+		t.Fatalf("effects %+v of a grant of 2 s, want to wait for a heartbeat", eff)
+	}
+	for now := 4 * time.Second; now < 6*time.Second; now += time.Second {
+		if eff := e.Next(at(now), lease.EdgeTick{}); eff.Renew == nil || eff.Follow != nil {
+			t.Errorf("effects %+v at %v without a grant, want a renewal over the same stream", eff, now)
+		}
+	}
+	if eff := e.Next(at(6*time.Second), lease.EdgeTick{}); eff.Follow == nil {
+		t.Error("stays with a core that has not answered for two heartbeats")
 	}
 }
 

@@ -20,8 +20,8 @@ type Options struct {
 	// Lease is how long a process may decide after it began to extend its lease. Zero means 15s. It
 	// should be longer than an election of the log, else an election stops the deciders.
 	Lease time.Duration
-	// Heartbeat is how often a process extends its lease, and how often it repeats messages that may
-	// be lost. Zero means 1s.
+	// Heartbeat is how often a core extends its lease, and how often a process repeats messages that may
+	// be lost. Zero means 1s. An edge extends its lease less often, see [Edge.Next].
 	Heartbeat time.Duration
 	// Serve is the longest time for which any application lets a process decide after the end of its
 	// lease. Zero means that every application refuses then. The protocol does not wait for this time.
