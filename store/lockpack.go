@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// tableLock is a lock in the table. A process has many and looks at few of them. So a lock is in one string, of which the
-// keys of the table are parts, until a request meets it.
+// tableLock is a lock in the table. A process has many and looks at few of them. So a lock is in one string, of which
+// the keys of the table are parts, until a request meets it.
 type tableLock struct {
 	row     string // what packLock returns
 	inForce time.Time
