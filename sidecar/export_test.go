@@ -11,7 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/log/jetstream"
 )
 
 // Functions that the tests of this package call directly.
@@ -88,3 +90,24 @@ func (s *Server) Snapshot(ctx context.Context) error { return s.snapshot(ctx) }
 
 // SharedBounds are the bounds of the shared log.
 func (s *Server) SharedBounds(ctx context.Context) (log.Bounds, error) { return s.log.Bounds(ctx) }
+
+// Bootstrap opens the copy of a shared log in a data folder, as a core does that begins.
+func Bootstrap(ctx context.Context, l *jetstream.Log, dataDir string, o store.Options) (*store.Store, error) {
+	s := bare(l)
+	s.opts.Config.DataDir, o.Dir, o.Shared = dataDir, storeIn(dataDir), l
+	return s.openCopy(ctx, o)
+}
+
+// SnapshotOf makes a snapshot of a store, and trims its shared log up to the one before.
+func SnapshotOf(ctx context.Context, l *jetstream.Log, of *store.Store) error {
+	s := bare(l)
+	s.store = of
+	return s.snapshot(ctx)
+}
+
+func bare(l *jetstream.Log) *Server {
+	return &Server{
+		log: l, registry: prometheus.NewRegistry(),
+		opts: Options{Config: &config.Config{}, Logger: slog.New(slog.DiscardHandler)},
+	}
+}

@@ -125,6 +125,8 @@ type Beginning struct {
 	At     store.Seq       // its first record; zero for a plan
 	Before LogState        // the log that was there
 	Aside  string          // where a former copy was moved, or empty
+	Kept   string          // the backup of the moment that was asked for, or empty
+	Later  *store.Later    // what changed after that moment, or nil
 }
 
 // Migrate makes an empty shared log begin with the store in the data folder from, or with the backup from. Of a backup

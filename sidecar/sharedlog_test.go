@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/scimward/scimward/sidecar"
 	"github.com/scimward/scimward/sidecar/config"
@@ -44,14 +45,21 @@ func (c *cores) serveLog(fn func()) {
 	fn()
 }
 
-// stopAll stops the cores in good order.
+// stopAll stops the cores together. One that is left alone waits for the log in vain, some 15 s.
 func (c *cores) stopAll() {
 	c.t.Helper()
+	var stopping sync.WaitGroup
 	for _, r := range c.run {
-		if err := r.stop(); err != nil {
-			c.t.Error(err)
+		if r == nil {
+			continue
 		}
+		stopping.Go(func() {
+			if err := r.stop(); err != nil {
+				c.t.Error(err)
+			}
+		})
 	}
+	stopping.Wait()
 }
 
 // answers are what a process answers for users.
@@ -206,11 +214,11 @@ func TestRecover(t *testing.T) {
 	eve := c.idp.create("/Users", bearer, userNamed("eve"))
 	c.idp.scim(http.MethodPatch, "/Users/"+bob, bearer, off)
 	c.stopAll()
-	c.recoverBackup(bearer, ada, bob, eve)
+	c.goBack(bearer, ada, bob, eve)
 }
 
-// recoverBackup goes back to a backup of the moment, after later changes.
-func (c *cores) recoverBackup(bearer, ada, bob, eve string) {
+// goBack takes the log back to the present moment, after later changes.
+func (c *cores) goBack(bearer, ada, bob, eve string) {
 	t := c.t
 	file := filepath.Join(t.TempDir(), "backup")
 	f, err := os.Create(file)
@@ -226,11 +234,12 @@ func (c *cores) recoverBackup(bearer, ada, bob, eve string) {
 	c.idp.scim(http.MethodPatch, "/Users/"+eve, bearer, off)
 	c.stopAll()
 	c.serveLog(func() {
-		b, err := c.command(1).Recover(t.Context(), file, false)
-		if err != nil || b.At <= m.Position || b.Aside == "" {
-			t.Fatalf("recovering a backup of %d: %+v, %v", m.Position, b, err)
+		plan, err := c.command(1).Recover(t.Context(), file, true)
+		if err != nil || plan.Last != m.Position || plan.At != 0 {
+			t.Errorf("the plan to recover a backup of %d is %+v, %v", m.Position, plan, err)
 		}
-		if _, err := c.command(1).Migrate(t.Context(), file); !errors.Is(err, sidecar.ErrLogNotEmpty) && err != nil {
+		kept := c.recoverUntil(1, m.Position, eve)
+		if _, err := c.command(1).Migrate(t.Context(), kept); !errors.Is(err, sidecar.ErrLogNotEmpty) && err != nil {
 			t.Errorf("migrating onto a log: %v", err)
 		}
 	})
@@ -240,4 +249,40 @@ func (c *cores) recoverBackup(bearer, ada, bob, eve string) {
 			t.Errorf("core %d answers %s for ada, bob and eve, want [401 401 0]", i, got)
 		}
 	}
+}
+
+// recoverUntil takes the log back to a record, after which one user left, at a core whose copy gives way. It returns
+// the backup that is kept of that moment.
+func (c *cores) recoverUntil(i int, at store.Seq, left string) (kept string) {
+	t := c.t
+	moment := store.Moment{Record: at}
+	plan, err := c.command(i).RecoverUntil(t.Context(), "", moment, true)
+	if err != nil || plan.Last != at || plan.At != 0 || plan.Kept != "" {
+		t.Fatalf("the plan to go back to record %d is %+v, %v", at, plan, err)
+	}
+	if l := plan.Later; len(l.Locks) != 1 || l.Locks[0].ID != left || l.To != plan.Before.Last {
+		t.Errorf("the plan lists %+v, want the lock of %s, up to record %d", l, left, plan.Before.Last)
+	}
+	var cannot *store.UnreachableError
+	for _, never := range []store.Moment{{Record: plan.Before.Last + 1}, {Time: time.Now().Add(-time.Hour)}} {
+		if _, err := c.command(i).RecoverUntil(t.Context(), "", never, true); !errors.As(err, &cannot) {
+			t.Errorf("going to %v = %v, want an UnreachableError", never, err)
+		}
+	}
+	if files, err := filepath.Glob(filepath.Join(c.dirs[i], "data", "until-*")); err != nil || len(files) > 0 {
+		t.Errorf("the plans leave %q, %v, want nothing", files, err)
+	}
+	b, err := c.command(i).RecoverUntil(t.Context(), "", moment, false)
+	if err != nil || b.Last != at || b.At <= at || b.Aside == "" {
+		t.Fatalf("going back to record %d: %+v, %v", at, b, err)
+	}
+	f, err := os.Open(b.Kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if m, err := store.CheckBackup(t.Context(), f); err != nil || m.Position != at {
+		t.Errorf("the kept backup is of record %d, %v, want %d", m.Position, err, at)
+	}
+	return b.Kept
 }

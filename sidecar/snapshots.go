@@ -26,6 +26,7 @@ const (
 	snapshotEvery   = 1 << 17     // records of the log
 	snapshotLook    = time.Minute // how often a core looks whether it is time
 	snapshotsKept   = 2
+	snapshotTries   = 5 // of a core that begins, while others trim the log
 	snapshotPrefix  = "snapshot-"
 	copyKeepRecords = 1 << 16 // records that each core's copy keeps
 )
@@ -46,13 +47,45 @@ func snapshots(ctx context.Context, l *jetstream.Log) ([]log.Blob, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the snapshots: %w", err)
 	}
-	var out []log.Blob
+	return completeSnapshots(all), nil
+}
+
+// completeSnapshots returns the complete snapshots among the blobs of the log, the oldest first.
+func completeSnapshots(all []log.Blob) (out []log.Blob) {
 	for _, b := range all { // ordered by name, and so by position
 		if _, ok := snapshotAt(b.Name); ok && b.Complete {
 			out = append(out, b)
 		}
 	}
-	return out, nil
+	return out
+}
+
+// openSnapshot reads a snapshot while it is fetched.
+func openSnapshot(ctx context.Context, l *jetstream.Log, name string) io.ReadCloser {
+	ctx, cancel := context.WithCancel(ctx)
+	r, w := io.Pipe()
+	s := &fetching{PipeReader: r, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		_, err := l.GetBlob(ctx, name, w)
+		w.CloseWithError(err)
+	}()
+	return s
+}
+
+// fetching is a snapshot that is fetched.
+type fetching struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// Close ends the fetching and waits for it.
+func (f *fetching) Close() error {
+	f.cancel()
+	err := f.PipeReader.Close()
+	<-f.done
+	return err
 }
 
 // openCopy opens the copy of the shared log in the data folder. If the log no longer has the records that follow it,
@@ -68,27 +101,43 @@ func (s *Server) openCopy(ctx context.Context, o store.Options) (*store.Store, e
 		}
 		return opened, s.registry.Register(metrics)
 	}
-	opened, err := open()
-	if !errors.Is(err, log.ErrTrimmed) && !errors.Is(err, store.ErrForked) {
-		return opened, err
+	for again := 0; ; again++ {
+		opened, err := open()
+		if !errors.Is(err, log.ErrTrimmed) && !errors.Is(err, store.ErrForked) || again == snapshotTries {
+			return opened, err
+		}
+		if err := s.giveWay(ctx, o.Dir, err); err != nil {
+			return nil, err
+		}
+		if err := s.readNewest(ctx, o.Dir); err != nil {
+			return nil, err
+		}
 	}
-	if err := s.giveWay(ctx, o.Dir, err); err != nil {
-		return nil, err
+}
+
+// readNewest puts the newest snapshot in the place of the copy in dir. While it reads, other cores may make newer
+// snapshots and delete this one. Then it reads the newest again.
+func (s *Server) readNewest(ctx context.Context, dir string) (err error) {
+	for read := ""; ; {
+		all, listed := snapshots(ctx, s.log)
+		if listed != nil {
+			return errors.Join(err, listed)
+		}
+		if len(all) == 0 {
+			return errors.Join(err, errNoSnapshot)
+		}
+		newest := all[len(all)-1]
+		if newest.Name == read {
+			return err
+		}
+		read = newest.Name
+		s.opts.Logger.InfoContext(ctx, "reading a snapshot of the directory", slog.String("name", read),
+			slog.Int64("bytes", newest.Size))
+		if err = readSnapshot(ctx, s.log, read, s.opts.Config.DataDir, dir); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("reading the snapshot %s: %w", read, err)
 	}
-	all, err := snapshots(ctx, s.log)
-	if err != nil {
-		return nil, err
-	}
-	if len(all) == 0 {
-		return nil, errNoSnapshot
-	}
-	newest := all[len(all)-1]
-	s.opts.Logger.InfoContext(ctx, "reading a snapshot of the directory", slog.String("name", newest.Name),
-		slog.Int64("bytes", newest.Size))
-	if err := readSnapshot(ctx, s.log, newest.Name, s.opts.Config.DataDir, o.Dir); err != nil {
-		return nil, fmt.Errorf("reading the snapshot %s: %w", newest.Name, err)
-	}
-	return open()
 }
 
 // giveWay returns nil when a snapshot may take the place of the copy in dir, which cannot be continued because of why.
@@ -215,12 +264,7 @@ func (s *Server) snapshot(ctx context.Context) error {
 }
 
 func (s *Server) checkSnapshot(ctx context.Context, name string) error {
-	r, w := io.Pipe()
-	go func() {
-		_, err := s.log.GetBlob(ctx, name, w)
-		w.CloseWithError(err)
-	}()
+	r := openSnapshot(ctx, s.log, name)
 	_, err := store.CheckBackup(ctx, r)
-	r.CloseWithError(err)
-	return err
+	return errors.Join(err, r.Close())
 }

@@ -115,13 +115,13 @@ func BackupAt(ctx context.Context, scratch string, bases []Base, records log.Log
 	if err != nil {
 		return m, later, err
 	}
-	at, err := want.position(ctx, records, bounds)
+	at, known, err := want.position(ctx, records, bounds)
 	if err != nil {
 		return m, later, err
 	}
 	all := spans(bases, bounds)
 	for _, s := range all {
-		if at < s.first || at > s.last || at == 0 {
+		if !known || at < s.first || at > s.last {
 			continue
 		}
 		m, later, err = backupFrom(ctx, scratch, bases, s.base, records, at, w, version)
@@ -140,11 +140,18 @@ func BackupAt(ctx context.Context, scratch string, bases []Base, records log.Log
 	return m, later, e
 }
 
-func (m Moment) position(ctx context.Context, records log.Log, b log.Bounds) (Seq, error) {
+// position returns the last record before a moment. It is not known for a time before all changes in the records: what
+// a base has may be later. Position is then before every base.
+func (m Moment) position(ctx context.Context, records log.Log, b log.Bounds) (at Seq, known bool, err error) {
 	if m.Record != 0 {
-		return m.Record, nil
+		return m.Record, true, nil
 	}
-	return machine.Before(ctx, records, max(b.First, 1), b.Last, m.Time)
+	first := max(b.First, 1)
+	at, err = machine.Before(ctx, records, first, b.Last, m.Time)
+	if at < first {
+		return max(at, 1) - 1, false, err
+	}
+	return at, true, err
 }
 
 // errPast says that a base is later than the moment.

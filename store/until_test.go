@@ -148,6 +148,21 @@ func TestUnreachable(t *testing.T) {
 	if !errors.As(err, &cannot) || !slices.Equal(cannot.Nearest, []store.Seq{h.ended}) || cannot.Times[0].IsZero() {
 		t.Errorf("BackupAt = %v, want an UnreachableError that names record %d with its time", err, h.ended)
 	}
+	// The records begin after the backup. What changed last in the backup may be later than a time before them.
+	trimmed := func(fn func(log.Log) error) error {
+		return old(func(records log.Log) error {
+			if err := records.Trim(t.Context(), h.at); err != nil {
+				return err
+			}
+			return fn(records)
+		})
+	}
+	for _, base := range [][]store.Base{{baseOf(h.at, h.first)}, {baseOf(h.at, h.first), baseOf(h.ended, h.second)}} {
+		_, _, err = h.restored(t, trimmed, base, store.Moment{Time: h.leftAt.Add(-2 * time.Hour)})
+		if !errors.As(err, &cannot) || !slices.Equal(cannot.Nearest, []store.Seq{h.at}) {
+			t.Errorf("BackupAt of a time before the backup = %v, want an UnreachableError that names record %d", err, h.at)
+		}
+	}
 	other := newHistory(t)
 	bases := []store.Base{baseOf(other.at, other.first)}
 	if _, _, err := h.restored(t, old, bases, store.Moment{Record: h.left}); !errors.Is(err, store.ErrForked) {

@@ -125,10 +125,10 @@ func logText(s *sidecar.LogState) string {
 }
 
 func newLogRecover() *cobra.Command {
-	var from string
+	var from, moment string
 	var yes, asJSON bool
 	c := withConfig(&cobra.Command{
-		Use:   "recover --from DATA_DIR|BACKUP [--yes]",
+		Use:   "recover --from DATA_DIR|BACKUP [--until RECORD|TIME] [--yes]",
 		Short: "begin the shared log again with the copy of a core or a backup, after it was lost",
 		Long: `For a log that has lost records, or to go back to a backup. Stop every core, run ` + "`scimward log serve`" + `
 on most hosts, and name the data folder of the core whose copy goes furthest, or a backup. Of a
@@ -137,24 +137,41 @@ backup the command makes the copy of the core of -c, and moves a former copy asi
 Without --yes it changes nothing: it says what it would do, and what is lost. With --yes it deletes
 the former log and its snapshots and begins a new one. The copy is verified before. Other cores
 find at their start that their copies are of the former log, move them aside and read a
-snapshot. The command can be repeated after a failure.`,
+snapshot. The command can be repeated after a failure.
+
+With --until the log goes back to the moment after a record, or before the first change after a time
+such as 2026-01-31T03:00:00Z. The moment is reached with the snapshots beside the log or the backup
+--from, and the records of the log; with a data folder as --from, the records of that copy. It lists
+who was deactivated after that, and names the nearest moments if it cannot be reached.`,
 	}, func(c *cobra.Command, _ string, cfg *config.Config) error {
-		if from == "" {
+		if from == "" && moment == "" {
 			return usage(errors.New("--from is missing: name the data folder of the most advanced core, or a backup"))
 		}
-		b, err := logCommand(cfg).Recover(c.Context(), from, !yes)
+		b, err := recoverLog(c, cfg, from, moment, !yes)
 		if err != nil {
-			return beginError(err)
+			return beginError(unreachable(err))
 		}
 		if err := result(c, asJSON, beginDoc(&b), recoverText(&b, yes)); err != nil || yes {
 			return err
 		}
 		return failure{errSilent, 1, ""}
 	})
-	c.Flags().StringVar(&from, "from", "", "the `PATH` of a core's data folder, or of a backup; required")
+	c.Flags().StringVar(&from, "from", "", "the `PATH` of a core's data folder, or of a backup; required without --until")
+	c.Flags().StringVar(&moment, "until", "", "as it was after a `RECORD` or before a time (RFC 3339)")
 	switchFlag(c, &yes, "yes", "do it")
 	switchFlag(c, &asJSON, "json", "print JSON")
 	return c
+}
+
+func recoverLog(c *cobra.Command, cfg *config.Config, from, moment string, plan bool) (sidecar.Beginning, error) {
+	if moment == "" {
+		return logCommand(cfg).Recover(c.Context(), from, plan)
+	}
+	until, err := momentOf(moment)
+	if err != nil {
+		return sidecar.Beginning{}, err
+	}
+	return logCommand(cfg).RecoverUntil(c.Context(), from, until, plan)
 }
 
 func switchFlag(c *cobra.Command, p *bool, name, usage string) {
@@ -168,6 +185,9 @@ func beginDoc(b *sidecar.Beginning) map[string]any {
 	}
 	if b.Aside != "" {
 		doc["moved_aside"] = b.Aside
+	}
+	if b.Later != nil {
+		doc["locks_after"], doc["up_to"] = b.Later.Locks, b.Later.To
 	}
 	return doc
 }
@@ -187,6 +207,12 @@ func recoverText(b *sidecar.Beginning, done bool) string {
 			b.Before.First, b.Before.Last, b.Last+1, b.Before.Last)
 	default:
 		fmt.Fprintf(&t, "the log has the records %d to %d\n", b.Before.First, b.Before.Last)
+	}
+	if b.Later != nil {
+		t.WriteString(laterText("", b.Later))
+	}
+	if b.Kept != "" {
+		fmt.Fprintf(&t, "the backup of that moment is %s: delete it when all is well\n", b.Kept)
 	}
 	if b.Aside != "" {
 		fmt.Fprintf(&t, "moved the former copy of this core to %s\n", b.Aside)

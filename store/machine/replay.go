@@ -74,14 +74,14 @@ func (m *Machine) same(seq Seq, rec []byte) error {
 }
 
 // Before returns the newest of the records first to last of a log that is older than the first change after t, by the
-// clocks of those who proposed the changes. It returns first-1 when record first is later.
+// clocks of those who proposed the changes. It returns first-1 when no change among them is as old as t.
 func Before(ctx context.Context, l log.Log, first, last Seq, t time.Time) (Seq, error) {
 	c, err := newCodec()
 	if err != nil {
 		return 0, err
 	}
 	defer c.close()
-	at := first - 1
+	at, changed := first-1, false
 	err = read(ctx, l, first, last, func(seq Seq, b []byte) error {
 		rec, err := c.decode(b)
 		if err != nil {
@@ -91,8 +91,11 @@ func Before(ctx context.Context, l log.Log, first, last Seq, t time.Time) (Seq, 
 			if txn.Time > t.UnixNano() {
 				return errReached
 			}
+			changed = changed || txn.Time != 0
 		}
-		at = seq
+		if changed {
+			at = seq
+		}
 		return nil
 	})
 	if err != nil {
