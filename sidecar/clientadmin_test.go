@@ -356,8 +356,13 @@ func TestClientEnds(t *testing.T) {
 // ask asks for an access token and returns the answer.
 func (c *idp) ask() (int, string) {
 	c.r.t.Helper()
+	return c.askWith(c.assert())
+}
+
+func (c *idp) askWith(assertion string) (int, string) {
+	c.r.t.Helper()
 	form := "grant_type=client_credentials&client_assertion_type=" +
-		"urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=" + c.assert()
+		"urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=" + assertion
 	status, _, text := c.send(http.MethodPost, "/oauth/token", "application/x-www-form-urlencoded", "", form)
 	return status, text
 }

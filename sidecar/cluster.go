@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/cluster"
 	"github.com/scimward/scimward/sidecar/internal/lease"
+	"github.com/scimward/scimward/sidecar/internal/limit"
+	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store/log/jetstream"
 	"github.com/scimward/scimward/store/machine"
 )
@@ -154,12 +157,13 @@ func (s *Server) openCluster(context.Context) (err error) {
 	if !c.Shared() {
 		return nil
 	}
+	s.limits = &limit.Group{}
 	s.core, err = cluster.New(cluster.Options{
 		Name: c.Name, Store: s.store, Messages: s.log, Directory: s.store, Note: s.noteOfEdge,
 		Policies: s.policies, Bundle: s.policyBundle,
 		Cut:     func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
 		Lost:    func(ctx context.Context) { s.authz.CutAll(ctx) },
-		Version: s.opts.Version, Config: s.parts,
+		Version: s.opts.Version, Config: s.parts, Limits: s.limits,
 		Lease:  s.leaseOptions(),
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})
@@ -248,8 +252,22 @@ func (s *Server) mayDecide(under lease.Lease, tenant, app string) bool {
 // mayServe reports whether an Envoy that knows several processes should ask this one.
 func (s *Server) mayServe() bool { return s.mayDecide(s.lease(), "", "") }
 
-// upToDate returns when the store has every change that any process had acknowledged.
+// upToDate returns when the store has every change that any process had acknowledged. A core that is cut off from the
+// log waits as long as it has a lease, and not at all without one. An election of the log is shorter than the default
+// lease.
 func (s *Server) upToDate(ctx context.Context) error {
+	if s.core == nil {
+		return nil
+	}
+	left := s.core.Left()
+	if left <= 0 {
+		return scimhttp.ErrApart
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, left, scimhttp.ErrApart)
+	defer cancel()
 	_, err := s.store.Barrier(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), scimhttp.ErrApart) {
+		return fmt.Errorf("%w: %w", scimhttp.ErrApart, err)
+	}
 	return err
 }

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/health/grpc_health_v1"
+
 	"github.com/scimward/scimward/sidecar"
 	"github.com/scimward/scimward/sidecar/config"
 )
@@ -99,6 +101,7 @@ func (c *cores) start(which ...int) {
 		})
 	}
 	starting.Wait()
+	c.t.Cleanup(c.stopAll)
 	if c.t.Failed() {
 		c.t.FailNow()
 	}
@@ -276,6 +279,43 @@ func TestListenersOutlastALease(t *testing.T) {
 	}
 }
 
+// TestCutOff: a core that is cut off from the log and has no lease any more answers at once that it cannot, to SCIM, at
+// the token endpoint and to whoever asks about its health, and works again when the log is back.
+func TestCutOff(t *testing.T) {
+	c := startCores(t, base)
+	bearer := c.idp.token()
+	ada := c.idp.create("/Users", bearer, userNamed("ada"))
+	const up, down = grpc_health_v1.HealthCheckResponse_SERVING, grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	until(t, "health", func() bool { return c.run[0].health() == up })
+	for _, i := range []int{1, 2} {
+		if err := c.run[i].stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	until(t, "the core without the log to say so", func() bool { return c.run[0].health() == down })
+	if code, text := c.run[0].get("/readyz"); code != 503 || !strings.Contains(text, "it has no lease") {
+		t.Errorf("/readyz of a core without the log: %d %s", code, text)
+	}
+	start := time.Now()
+	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+		status, header, text := c.idp.scim(method, "/Users/"+ada, bearer, "")
+		if status != 503 || header.Get("Retry-After") == "" || !strings.Contains(text, "cut off from the others") {
+			t.Errorf("%s at a core without the log: %d %v %s", method, status, header, text)
+		}
+	}
+	if status, text := c.idp.ask(); status != 503 || !strings.Contains(text, "cut off from the others") {
+		t.Errorf("asking it for a token: %d %s", status, text)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %s to refuse three requests, want that none waits for the log", took)
+	}
+	c.start(1)
+	until(t, "health after the log is back", func() bool { return c.run[0].health() == up })
+	if status, _, text := c.idp.scim(http.MethodDelete, "/Users/"+ada, bearer, ""); status != http.StatusNoContent {
+		t.Errorf("deleting when the log is back: %d %s", status, text)
+	}
+}
+
 // TestNewCopy: a core without a copy of its own begins with a snapshot once the log is trimmed, and knows every user
 // and lock.
 func TestNewCopy(t *testing.T) {
@@ -367,6 +407,44 @@ func TestCommandsReachEveryCore(t *testing.T) {
 		each(round, func() { idp.both(http.StatusOK, "a static token of another core", static.Token) })
 		c.run[next].must("tokens/revoke", sidecar.TokenRevoke{ID: static.ID}, nil)
 		each(next, func() { idp.both(http.StatusUnauthorized, "a static token revoked at another core", static.Token) })
+	}
+	c.limitsAreShared()
+}
+
+// limitsAreShared: an assertion that one core took is used up at the others, and the token requests of a client at all
+// cores count together.
+func (c *cores) limitsAreShared() {
+	t, idp := c.t, c.idp
+	idp.id = "spread"
+	c.run[0].must("clients/add", sidecar.ClientAdd{ClientRef: named(idp.id), JWKS: string(idp.jwks)}, nil)
+	for _, idp.r = range c.run {
+		until(t, "every core to know the client", func() bool {
+			status, _ := idp.ask()
+			return status == http.StatusOK
+		})
+	}
+	assertion := idp.assert()
+	for i, want := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusUnauthorized} {
+		idp.r = c.run[i]
+		if status, text := idp.askWith(assertion); status != want {
+			t.Errorf("one assertion at core %d: %d %s, want %d", i, status, text, want)
+		}
+	}
+	refused := func() bool {
+		status, _ := idp.ask()
+		return status == http.StatusTooManyRequests
+	}
+	idp.r = c.run[0]
+	for !refused() { // 60 a minute
+		if t.Failed() {
+			return
+		}
+	}
+	idp.r = c.run[1]
+	asked := 0
+	until(t, "another core to have heard of the requests", func() bool { asked++; return refused() })
+	if asked > 50 {
+		t.Errorf("another core served %d requests of a client that had used up its 60", asked)
 	}
 }
 

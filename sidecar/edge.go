@@ -38,7 +38,7 @@ func (s *Server) openEdge(context.Context) error {
 		Forget: func(ch *store.Change) { s.names.Forget(ch) }, Reset: func() { s.names.Reset() },
 		Policies: s.applyPolicies,
 		Cut:      func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
-		CutAll:   s.cutLocked,
+		CutAll:   func(ctx context.Context) { s.authz.CutLocked(ctx) },
 		Lost:     func(ctx context.Context) { s.authz.CutAll(ctx) },
 		Lease:    s.leaseOptions(),
 		Version:  s.opts.Version, Logger: s.opts.Logger, Metrics: s.registry,
@@ -66,13 +66,6 @@ func (s *Server) elsewhere() string {
 		strings.Join(s.opts.Config.Cluster.Cores, ", ")
 }
 
-// cutLocked ends the open streams of the locked users of all tenants.
-func (s *Server) cutLocked(ctx context.Context) {
-	for _, tenant := range s.tenantNames() {
-		s.authz.Cut(ctx, tenant)
-	}
-}
-
 // tellCore sends a record for the audit trail to a core.
 func (s *Server) tellCore(ctx context.Context, r *appRecord) error {
 	b, err := json.Marshal(r)
@@ -86,10 +79,10 @@ func (s *Server) tellCore(ctx context.Context, r *appRecord) error {
 func (s *Server) noteOfEdge(ctx context.Context, b json.RawMessage) error {
 	var r appRecord
 	if err := json.Unmarshal(b, &r); err != nil {
-		return fmt.Errorf("reading a record of an edge: %w", err)
+		return fmt.Errorf("%w: %w", cluster.ErrNote, err)
 	}
 	if !slices.Contains([]string{actionExemptUsed, actionLocalWrite}, r.Cause.Action) || len(b) > maxNote {
-		return errors.New("an edge cannot write this record")
+		return cluster.ErrNote
 	}
 	r.Cause.Actor, r.Cause.Decision = "system", "configuration"
 	return recordApp(s.store)(ctx, &r)

@@ -180,13 +180,25 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 		out = append(out, component("cluster", s.edge.Ready()))
 	}
 	if s.core != nil {
-		out = append(out, component("cluster", s.core.Ready()))
+		out = append(out, component("cluster", s.clusterReady()))
 	}
 	for name, v := range s.now().verifiers {
 		out = append(out, component(name, v.Ready(ctx)))
 	}
 	slices.SortFunc(out, func(a, b admin.Component) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// clusterReady returns why this core may not decide now, with why the log refuses its heartbeats, if that is known.
+func (s *Server) clusterReady() error {
+	err := s.core.Ready()
+	if err == nil {
+		return nil
+	}
+	if fault := s.log.Ready(); fault != nil {
+		return fmt.Errorf("%w: %w", err, fault)
+	}
+	return err
 }
 
 // alone reports whether another process answers under an external URL of this one.

@@ -32,6 +32,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/cluster"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 	"github.com/scimward/scimward/sidecar/internal/instance"
+	"github.com/scimward/scimward/sidecar/internal/limit"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 	"github.com/scimward/scimward/sidecar/internal/recent"
 	"github.com/scimward/scimward/sidecar/internal/recording"
@@ -97,6 +98,7 @@ type Server struct {
 	certificates *certificates
 	deviations   *prometheus.CounterVec // of SCIM requests; nil at an edge
 	stale        *prometheus.CounterVec // requests that pass without a lease
+	limits       *limit.Group           // that the cores share, nil for one process
 	refusals     *refusals
 
 	grpc      *grpc.Server
@@ -227,6 +229,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	}
 	if s.core != nil {
 		o.Confirm = func(ctx context.Context) error { return s.confirm(ctx, "", "", nil) }
+		o.InTouch, o.Limits = s.core.Ready, s.limits
 	}
 	if err := s.keyEncryption(ctx, &o); err != nil {
 		return err
@@ -263,7 +266,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 		Current: s.upToDate, Settled: s.bundles.Settled, Confirm: s.confirm,
-		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens, Recent: s.recent.Of,
+		RateOf: s.rateOf, Limits: s.limits, Reactivates: s.reactivates, StaticTokens: s.staticTokens, Recent: s.recent.Of,
 		Judged: s.judged, Used: s.clients.Note, Decided: s.decided, Now: s.opts.Now,
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/internal/lease"
+	"github.com/scimward/scimward/sidecar/internal/limit"
 	"github.com/scimward/scimward/store"
 )
 
@@ -49,6 +50,8 @@ type Options struct {
 	Version string // of scimward, for people
 	// Config has the digest of each part of the configuration that must be equal in all cores. Nil: of none.
 	Config func() map[string]string
+	// Limits are the rate limits that the cores share. Nil: none.
+	Limits *limit.Group
 }
 
 // Core is the lease protocol of this process. It is safe for concurrent use.
@@ -192,7 +195,7 @@ func (c *Core) Run(ctx context.Context) error {
 			if eff.Left {
 				return nil
 			}
-			left := c.left()
+			left := c.Left()
 			if held && left <= 0 {
 				working.Go(func() { c.opts.Lost(ctx) })
 			}
@@ -244,6 +247,7 @@ func (c *Core) receive(ctx context.Context, b []byte) {
 	}
 	if conf.Core != c.id {
 		c.peers.told(&m, uint64(c.opts.Store.Health().Applied))
+		c.opts.Limits.Add(m.Used, time.Now())
 		c.events.push(conf)
 	}
 }

@@ -183,7 +183,7 @@ func (e *Edge) next(ctx context.Context, ev lease.EdgeEvent) {
 	if e.stream != nil && eff.Renew != nil {
 		e.stream.out.push(toCore{Renew: eff.Renew})
 	}
-	left := e.left()
+	left := e.Left()
 	if e.held && left <= 0 {
 		e.working.Go(func() { e.opts.Lost(context.WithoutCancel(ctx)) })
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -315,6 +316,27 @@ func TestEdgeAsks(t *testing.T) {
 	}
 	if _, err := e.HasUsers(t.Context(), "nobody"); err == nil {
 		t.Error("HasUsers of a tenant that the core does not have: no error")
+	}
+}
+
+// TestRefusedNote: a record that no core takes is refused by the first one, and the others do not hear of it.
+func TestRefusedNote(t *testing.T) {
+	var asked atomic.Int32
+	shared, b := storetest.SharedLog(t), &bus{fns: map[*post]func([]byte){}}
+	var cores []string
+	for _, name := range []string{"a", "b"} {
+		n := startWith(t, shared, b, name, func(o *cluster.Options) {
+			o.Note = func(context.Context, json.RawMessage) error {
+				asked.Add(1)
+				return fmt.Errorf("%w: it is too long", cluster.ErrNote)
+			}
+		})
+		cores = append(cores, n.serveEdges(t))
+	}
+	e := startEdge(t, "e", cores...)
+	err := e.Note(t.Context(), "acme", json.RawMessage(`{}`))
+	if err == nil || !strings.Contains(err.Error(), "it is too long") || asked.Load() != 1 {
+		t.Errorf("Note = %v after asking %d cores, want the refusal of one", err, asked.Load())
 	}
 }
 

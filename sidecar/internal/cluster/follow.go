@@ -163,11 +163,17 @@ func (c *Core) ask(ctx context.Context, q *question) (*answer, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, status.Errorf(codes.FailedPrecondition, "the configuration of the cores has no tenant %q", q.Tenant)
+	case errors.Is(err, ErrNote):
+		return nil, status.Error(codes.InvalidArgument, err.Error())
 	case err != nil:
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}
 	return &a, nil
 }
 
-// Note takes a record for the audit trail that an edge sends.
+// ErrNote says that no core takes a record of an edge.
+var ErrNote = errors.New("an edge cannot write this record")
+
+// Note takes a record for the audit trail that an edge sends. After an error other than ErrNote and store.ErrNotFound
+// the edge asks another core.
 type Note func(ctx context.Context, record json.RawMessage) error

@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/lease"
+	"github.com/scimward/scimward/sidecar/internal/limit"
 	"github.com/scimward/scimward/store"
 )
 
-// What a core tells the others beside its confirmations is for people. The protocol does not need it.
+// What a core tells the others beside its confirmations is for people and for rate limits. The protocol does not need
+// it.
 
 // detailsEvery is how many heartbeats pass between two messages with the configuration and the edges.
 const detailsEvery = 5
@@ -28,11 +30,13 @@ type message struct {
 	Details bool              `json:",omitempty"`
 	Config  map[string]string `json:",omitempty"` // as in Options
 	Edges   []EdgeState       `json:",omitempty"`
+	// Used is what this core has used of the rate limits since its last message.
+	Used map[string]map[string]limit.Used `json:",omitempty"`
 }
 
-// message adds to a confirmation what people want to know.
+// message adds to a confirmation what people want to know, and what the others count.
 func (c *Core) message(conf lease.Confirmation) message {
-	m := message{Confirmation: conf, Applied: uint64(c.opts.Store.Health().Applied)}
+	m := message{Confirmation: conf, Applied: uint64(c.opts.Store.Health().Applied), Used: c.opts.Limits.Used()}
 	if now := time.Now(); now.Sub(c.details) >= detailsEvery*c.opts.Lease.Heartbeat {
 		c.details = now
 		m.Details, m.Config, m.Edges = true, c.opts.Config(), c.Edges()

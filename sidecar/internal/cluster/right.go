@@ -29,7 +29,7 @@ func (r *right) Right(serve time.Duration) lease.Right { return r.lease.Load().R
 
 // MayDecide reports whether this process may let a request pass now. It is false from the moment on at which the open
 // streams are ended, so that no new one comes between.
-func (r *right) MayDecide() bool { return r.left() > 0 }
+func (r *right) MayDecide() bool { return r.Left() > 0 }
 
 // Lease returns the newest lease. Take it before a request is decided on, for MayDecideUnder.
 func (r *right) Lease() lease.Lease { return *r.lease.Load() }
@@ -47,8 +47,8 @@ func (r *right) MayServeUnder(l lease.Lease, serve time.Duration) bool {
 	return l.Right(r.read(), serve) != lease.Refuse
 }
 
-// left is how long MayDecide stays true without another lease.
-func (r *right) left() time.Duration { return r.lease.Load().Left(r.read()) - r.early }
+// Left is how long MayDecide stays true without another lease.
+func (r *right) Left() time.Duration { return r.lease.Load().Left(r.read()) - r.early }
 
 func (r *right) set(l lease.Lease) { r.lease.Store(&l) }
 

@@ -73,7 +73,7 @@ func (c *Core) Edges() []EdgeState { return c.feed.list() }
 // State describes the cluster as this core sees it.
 func (c *Core) State() State {
 	s := State{
-		Name: c.opts.Name, ID: string(c.id), Left: max(0, c.left().Seconds()),
+		Name: c.opts.Name, ID: string(c.id), Left: max(0, c.Left().Seconds()),
 		Lease: c.opts.Lease.Lease.Seconds(), Applied: uint64(c.opts.Store.Health().Applied),
 		Format: c.opts.Store.Format(), Cores: c.peers.list(), Gone: c.peers.former(), Differs: []string{},
 	}

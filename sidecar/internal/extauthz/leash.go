@@ -164,6 +164,14 @@ func (s *Server) Cut(ctx context.Context, tenant string) int {
 	return s.end(ctx, tenant, ending, status.New(codes.PermissionDenied, "the account is locked"))
 }
 
+// CutLocked is Cut for every tenant that has leashed streams, also for one that is not in the configuration any more.
+func (s *Server) CutLocked(ctx context.Context) (n int) {
+	for tenant := range s.leashes.all() {
+		n += s.Cut(ctx, tenant)
+	}
+	return n
+}
+
 // routeDenied is why a stream ends that was allowed before.
 const routeDenied = "the application does not take this request any more"
 

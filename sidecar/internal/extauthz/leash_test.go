@@ -132,6 +132,20 @@ func TestCutDenied(t *testing.T) {
 	}
 }
 
+// TestCutLocked: the streams of locked users end in every tenant that has some.
+func TestCutLocked(t *testing.T) {
+	k := newKit(t)
+	for _, name := range []string{"alice", "bob"} {
+		if _, err := k.open(t, of(t, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.decider.lock("alice", true)
+	if n := k.CutLocked(t.Context()); n != 1 || k.Open() != 1 {
+		t.Errorf("cut %d streams, and %d are open, want 1 and 1", n, k.Open())
+	}
+}
+
 // TestRaceOfLocksAndStreams: in every interleaving of opening and locking, no stream is open
 // after the lock and its cut.
 func TestRaceOfLocksAndStreams(t *testing.T) {

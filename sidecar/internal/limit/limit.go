@@ -15,8 +15,9 @@ const maxBuckets = 4096
 
 // Buckets has a token bucket for each name. It is safe for concurrent use.
 type Buckets struct {
-	mu   sync.Mutex // makes find-or-add atomic; a bucket has its own lock
+	mu   sync.Mutex // of used, and makes find-or-add atomic
 	byID *lru.Cache[string, *rate.Limiter]
+	used map[string]Used // by name, for the other processes of a Group; nil without one
 }
 
 // New returns Buckets without a name.
@@ -32,6 +33,16 @@ func New() (*Buckets, error) {
 // wait for a token.
 func (b *Buckets) Take(name string, limit rate.Limit, burst int, now time.Time) time.Duration {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	wait := reserve(b.bucket(name, limit, burst, now), now, true)
+	if u, known := b.used[name]; wait == 0 && b.used != nil && (known || len(b.used) < maxUsed) {
+		b.used[name] = Used{Tokens: u.Tokens + 1, Limit: limit, Burst: burst}
+	}
+	return wait
+}
+
+// bucket finds or makes the bucket of a name. b.mu is held.
+func (b *Buckets) bucket(name string, limit rate.Limit, burst int, now time.Time) *rate.Limiter {
 	l, found := b.byID.Get(name)
 	if !found {
 		l = rate.NewLimiter(limit, burst)
@@ -41,8 +52,7 @@ func (b *Buckets) Take(name string, limit rate.Limit, burst int, now time.Time) 
 		l.SetLimitAt(now, limit)
 		l.SetBurstAt(now, burst)
 	}
-	b.mu.Unlock()
-	return reserve(l, now, true)
+	return l
 }
 
 // Wait returns the time that Take would return, without using a token. It is 0 for a new name.

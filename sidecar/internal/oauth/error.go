@@ -44,7 +44,10 @@ func (r *refusal) Error() string { return "oauth: " + r.detail }
 
 func refuse(f fault, detail string) error { return &refusal{fault: f, detail: detail} }
 
-var errFull = errors.New("oauth: the list of revoked tokens is full")
+var (
+	errFull  = errors.New("oauth: the list of revoked tokens is full")
+	errApart = errors.New("oauth: this process is out of touch with the others")
+)
 
 // answer is an error response (RFC 6749 §5.2).
 type answer struct {
@@ -85,6 +88,8 @@ func answerFor(err error) answer {
 		return invalidClient("the client assertion was used before; sign a new one for each request", "replay")
 	case errors.Is(err, errFull):
 		return unavailable("too many tokens are revoked and have not expired yet; try again later", "revocations_full")
+	case errors.Is(err, errApart):
+		return unavailable("this core is cut off from the others; ask again, and another core if you can", "no_lease")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrConflict):
 		return unavailable("tokens cannot be issued now; try again", "store")
 	}

@@ -46,6 +46,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/scimward/scimward/sidecar/internal/limit"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
 )
@@ -91,6 +92,11 @@ type Options struct {
 	// Confirm returns when every process that shares the store refuses what this one refuses now, and knows the keys
 	// that this one knows. Nil means that no other process shares it.
 	Confirm func(ctx context.Context) error
+	// Limits are the rate limits that processes with one store share. Nil means that no other process does.
+	Limits *limit.Group
+	// InTouch returns why this process is out of touch with those that share the store, so that a change would wait for
+	// them in vain. Nil means that it never is.
+	InTouch func() error
 }
 
 // Server contains the authorization servers of all tenants. It is safe for concurrent use.
@@ -128,8 +134,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if !shared {
 		o.Confirm = func(context.Context) error { return nil }
 	}
+	if o.InTouch == nil {
+		o.InTouch = func() error { return nil }
+	}
 	o.RotateEvery = cmp.Or(o.RotateEvery, DefaultRotation)
-	throttles, err := newThrottles()
+	throttles, err := newThrottles(o.Limits)
 	if err != nil {
 		return nil, err
 	}

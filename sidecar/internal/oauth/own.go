@@ -92,7 +92,7 @@ func (s *Server) stateOf(ctx context.Context, tenant string) (*state, error) {
 		var err error
 		var shared token.SharedProofs
 		if s.shared {
-			shared = sharedProofs{s.opts.Store, st.ring}
+			shared = sharedProofs{s.opts.Store, st.ring, s.opts.InTouch}
 		}
 		if st.Proofs, err = token.NewProofs(tenant, s.opts.Now, shared, s.opts.Metrics); err != nil {
 			return nil, err
@@ -114,8 +114,9 @@ func (s *Server) stateOf(ctx context.Context, tenant string) (*state, error) {
 
 // sharedProofs implements [token.SharedProofs] for processes that share a store.
 type sharedProofs struct {
-	store *store.Store
-	ring  *ring
+	store   *store.Store
+	ring    *ring
+	inTouch func() error
 }
 
 // Secrets implements [token.SharedProofs].
@@ -128,6 +129,9 @@ func (p sharedProofs) Secrets() [][]byte {
 
 // Use implements [token.SharedProofs].
 func (p sharedProofs) Use(ctx context.Context, proof string, until time.Time) (first bool, err error) {
+	if err := p.inTouch(); err != nil {
+		return false, err
+	}
 	err = p.store.UseProof(ctx, p.ring.tenant, proof, until)
 	if errors.Is(err, store.ErrReplay) {
 		return false, nil

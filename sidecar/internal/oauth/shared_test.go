@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,40 @@ func TestProofsAreShared(t *testing.T) {
 				t.Errorf("round %d: a proof that another process accepted: %q, want a replay", round, got)
 			}
 		}
+	}
+}
+
+// TestApart: a process that is out of touch with the others neither issues a token nor takes a proof, and says at once
+// why. When it is back, the same assertion is good.
+func TestApart(t *testing.T) {
+	var apart error
+	w := newWorld(t, func(w *world) {
+		w.options.Confirm = func(context.Context) error { return nil }
+		w.options.InTouch = func() error { return apart }
+	})
+	assertion := w.assert("idp", object{"jti": w.fresh()})
+	k := w.proofKey()
+	verify := func() error {
+		proof := k.sign(object{"nonce": proofsOf(t, w.server).Nonce()})
+		_, err := proofsOf(t, w.server).Verify(t.Context(), proof, &token.ProofRequest{
+			Method: "POST", URL: acme + "/oauth/token", ID: "r", Nonce: true,
+		})
+		return err
+	}
+	apart = errors.New("no lease")
+	refused := w.do(post(acme, form(assertion).Encode()))
+	if text := refused.Body.String(); refused.Code != 503 || !strings.Contains(text, "another core") {
+		t.Errorf("asking a process out of touch: %d %s, want 503 that says what to do", refused.Code, text)
+	}
+	if err := verify(); !errors.Is(err, apart) {
+		t.Errorf("a proof at a process out of touch: %v, want that it is", err)
+	}
+	apart = nil
+	if code, body := w.ask(assertion); code != http.StatusOK {
+		t.Errorf("the same assertion, when the process is back: %d %v", code, body)
+	}
+	if err := verify(); err != nil {
+		t.Errorf("a proof, when the process is back: %v", err)
 	}
 }
 

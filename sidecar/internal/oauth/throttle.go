@@ -38,10 +38,10 @@ type throttles struct {
 	extra              *rate.Limiter
 }
 
-func newThrottles() (out throttles, err error) {
+func newThrottles(shared *limit.Group) (out throttles, err error) {
 	var errs [3]error
-	out.failures, errs[0] = limit.New()
-	out.requests, errs[1] = limit.New()
+	out.failures, errs[0] = shared.New("failures")
+	out.requests, errs[1] = shared.New("tokens")
 	out.own, errs[2] = limit.New()
 	out.extra = rate.NewLimiter(extraRate, extraBurst)
 	return out, errors.Join(errs[:]...)

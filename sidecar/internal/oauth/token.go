@@ -216,6 +216,9 @@ func (h *handler) spend(r *http.Request, q *tokenRequest, client *Client, c toke
 	if err := h.spare(q); err != nil {
 		return err
 	}
+	if err := h.opts.InTouch(); err != nil {
+		return fmt.Errorf("%w: %w", errApart, err)
+	}
 	decision := "private_key_jwt"
 	if q.bearer {
 		decision = "jwt_bearer"

@@ -72,7 +72,7 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError
 	switch {
 	case f.Status == http.StatusTooManyRequests: // a fast client must not use up the limit for the others
 		why = "throttled"
-	case f.Reason == reasonStore: // the store would not accept this record either
+	case f.Reason == reasonStore, f.Reason == reasonApart: // the store would not accept this record either
 		why = "store"
 	case h.refusals.Take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.opts.Now()) > 0:
 		why = "rate"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -464,6 +465,12 @@ func TestRequestWaitsForTheStore(t *testing.T) {
 	id := s.createUser("ada")
 	fault = store.ErrUnavailable
 	s.do("DELETE", "/Users/"+id, nil).wantError(503, "")
+	fault = scimhttp.ErrApart
+	apart := s.do("DELETE", "/Users/"+id, nil)
+	apart.wantError(503, "")
+	if apart.header.Get("Retry-After") == "" || !strings.Contains(string(apart.raw), "to another core") {
+		t.Errorf("a process out of touch answers %v %s, want Retry-After and what to do", apart.header, apart.raw)
+	}
 	fault = nil
 	s.do("GET", "/Users/"+id, nil).want(200)
 	asked = 0

@@ -36,8 +36,14 @@ const (
 	retryStore    = 5 * time.Second // the disk refuses writes, or the store is closing
 )
 
-// reasonStore is the reason if the store accepts no writes.
-const reasonStore = "store_unavailable"
+// Reasons if the store accepts no writes, and if this process may not have what others have answered.
+const (
+	reasonStore = "store_unavailable"
+	reasonApart = "no_lease"
+)
+
+// ErrApart says that this process is out of touch with those that share its store.
+var ErrApart = errors.New("scimhttp: this process is out of touch with the others")
 
 // answerFor is the only mapping from an error to an answer. An unknown error is a 500 without
 // detail.
@@ -109,6 +115,9 @@ func answerForSentinel(err error) *answerError {
 	case errors.Is(err, store.ErrConflict):
 		return unavailable("other requests changed the resource at the same time; send the request again",
 			retryConflict, "conflict")
+	case errors.Is(err, ErrApart):
+		return unavailable("this core is cut off from the others and cannot answer; send the request again, "+
+			"to another core if you can", retryStore, reasonApart)
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):
 		return unavailable("changes cannot be stored at the moment; send the request again", retryStore, reasonStore)
 	case errors.Is(err, context.DeadlineExceeded):

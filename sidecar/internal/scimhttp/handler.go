@@ -50,7 +50,7 @@ type Options struct {
 	// it, but at most 5 seconds. Nil means that there are no streams.
 	AfterLock func(ctx context.Context, tenant, userID string)
 	// Current runs before a request that is allowed acts, and returns when the store has every change that any process
-	// acknowledged before. Nil means that there is no other process.
+	// acknowledged before, or ErrApart. Nil means that there is no other process.
 	Current func(ctx context.Context) error
 	// Settled runs before a request that changes something is decided on. It returns when the rules of the tenant are
 	// those that every process has in force, or after a few seconds. Nil means that they always are.
@@ -62,6 +62,8 @@ type Options struct {
 	// RateOf returns how many requests a second a client of a tenant may send, and the largest burst.
 	// Nil means 50 and 100.
 	RateOf func(tenant, issuer, clientID string) (limit rate.Limit, burst int)
+	// Limits are the rate limits that processes with one store share. Nil means that there is no other process.
+	Limits *limit.Group
 	// StaticTokens reports whether static tokens may open SCIM of a tenant. Nil means that none does.
 	StaticTokens func(tenant string) bool
 
@@ -139,11 +141,11 @@ func New(o Options) (*Handler, error) {
 	o.MaxBody = cmp.Or(o.MaxBody, scim.DefaultLimits().Bytes)
 	o.MaxGroupBody = max(cmp.Or(o.MaxGroupBody, 32<<20), o.MaxBody)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	requests, err := limit.New()
+	requests, err := o.Limits.New("scim")
 	if err != nil {
 		return nil, err
 	}
-	refusals, err := limit.New()
+	refusals, err := o.Limits.New("refusals")
 	if err != nil {
 		return nil, err
 	}
