@@ -216,3 +216,49 @@ func TestLoosenedIsFound(t *testing.T) {
 		t.Errorf("the engine without a mistake: %s", found)
 	}
 }
+
+// TestTenantsOfOnePackage: two tenants have rules of the same package with the same ids. A change of the rules of one
+// touches no verdict of the other, and a request that both the former and the new rules refuse is refused all the time.
+func TestTenantsOfOnePackage(t *testing.T) {
+	e := newEngine(t)
+	rules := func(name string) *policies.Rules {
+		r, err := bundleRules(t, fmt.Sprintf("requirements[\"name\"] := {\"message\": %[1]q} if input.resource.userName\n"+
+			"satisfied contains \"name\" if input.resource.title == %[1]q\n", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	of := map[string]*policies.Rules{"acme": rules("a"), "globex": rules("g")}
+	others := []*policies.Rules{rules("b"), of["acme"]}
+	e.SetRules(of)
+	create := func(tenant, title string) policies.Verdict {
+		in := request("rfc7644", "POST /Users")
+		in.Tenant, in.ResourceType, in.Final = tenant, "User", true
+		in.Resource = scim.Object{"userName": "ada", "title": title}
+		return e.Decide(t.Context(), in)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 2000 {
+			e.SetRules(map[string]*policies.Rules{"acme": others[i%2], "globex": of["globex"]})
+		}
+	}()
+	for n, running := 0, true; running || n < 100; n++ {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		if v := create("acme", "g"); v.Allow || v.Failure != "" {
+			t.Fatalf("acme, what no rules of it allow: %+v", v)
+		}
+		if v := create("globex", "g"); !v.Allow {
+			t.Fatalf("globex, what its rules allow: %+v", v)
+		}
+		if v := create("globex", fmt.Sprint("a", n%2)); v.Allow || v.Violations[0].Message != "g" {
+			t.Fatalf("globex, what the rules of acme allow: %+v", v)
+		}
+	}
+}

@@ -50,8 +50,8 @@ func kept(t *testing.T, s *store.Store, a archive) error {
 	return fault
 }
 
-// TestPolicyRows: a bundle of the largest size is kept whole and comes into force with one record, which only he
-// can write who knows the newest document. Bundles that are not kept any more go, also in a backup. The change is told
+// TestPolicyRows: a bundle of the largest size is kept whole and comes into force with one record, which needs the
+// version of the newest document. Bundles that are not kept any more go, also in a backup. The watchers get the change
 // before a reader sees it.
 func TestPolicyRows(t *testing.T) {
 	s := storetest.New(t)
@@ -125,6 +125,53 @@ func TestPolicyRows(t *testing.T) {
 	restored := storetest.Open(t, func(o *store.Options) { o.Dir = dir })
 	if p := policyOf(t, restored); p.Name != "three" || kept(t, restored, three) != nil || kept(t, restored, two) != nil {
 		t.Errorf("the backup has %+v", p)
+	}
+}
+
+// TestActivationEndsBetweenRecords: a process that ends after some records of an activation, and before the one that
+// puts the bundle in force, leaves the former bundle in force. After a restart the same bundle and another one can come
+// into force, and no part of an unused one is left.
+func TestActivationEndsBetweenRecords(t *testing.T) {
+	const part = 256 << 10
+	for parts := 1; parts <= 3; parts++ {
+		dir := t.TempDir()
+		open := func(o *store.Options) { o.Dir = dir }
+		s := storetest.Open(t, open)
+		activate := func(name string, a archive, keep ...string) {
+			t.Helper()
+			version := policyOf(t, s).Version
+			err := s.KeepPolicyBundle(t.Context(), "acme", a.sum, a.raw)
+			if err == nil {
+				_, err = s.Update(t.Context(), "acme", storetest.Cause("policy.push"), func(tx *store.Tx) error {
+					tx.AuditDone("policy", name)
+					return tx.SetPolicy(store.Policy{Name: name, Document: []byte("{}"), Version: version}, a.sum, append(keep, a.sum))
+				})
+			}
+			if err != nil || policyOf(t, s).Name != name || kept(t, s, a) != nil {
+				t.Errorf("%d parts, then %s: %v, %+v", parts, name, err, policyOf(t, s))
+			}
+		}
+		one, two, three := newArchive(part+1), newArchive(3*part), newArchive(1000)
+		activate("one", one)
+		if err := s.KeepPolicyBundle(t.Context(), "acme", two.sum, two.raw[:parts*part]); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = storetest.Open(t, open)
+		if p := policyOf(t, s); p.Name != "one" || kept(t, s, one) != nil {
+			t.Errorf("%d parts, after the restart: %+v", parts, p)
+		}
+		verify(t, s)
+		if parts == 1 {
+			activate("three", three, one.sum)
+			if err := kept(t, s, two); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("the parts of a bundle that never came into force: %v", err)
+			}
+		}
+		activate("two", two, one.sum)
+		verify(t, s)
 	}
 }
 

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/policies/bundle"
 	"github.com/scimward/scimward/sidecar/internal/bundles"
 )
 
@@ -129,5 +132,42 @@ func TestFetchNowBesideTheSchedule(t *testing.T) {
 	s, err := w.m.FetchNow(t.Context(), "acme", w.record)
 	if err != nil || s.Active == nil || s.Active.Revision != "two" {
 		t.Errorf("%+v, %v, want the bundle that the schedule fetched", s, err)
+	}
+}
+
+// TestRollbackDuringActivation: a rollback that comes while a bundle is compiled waits for it, and then removes it. So
+// the bundle does not come into force after the operator has gone back.
+func TestRollbackDuringActivation(t *testing.T) {
+	w := newWorld(t)
+	w.tenants(bundles.Tenant{Name: "acme"})
+	if err := w.push("one", "1", ""); err != nil {
+		t.Fatal(err)
+	}
+	compiling, release := make(chan struct{}), make(chan struct{})
+	w.m.CompileWith(func(ctx context.Context, b *bundle.Bundle) (*policies.Rules, error) {
+		if b.Revision == "two" {
+			close(compiling)
+			<-release
+		}
+		return b.Rules(ctx)
+	})
+	two := pack(t, "two", "2", "")
+	answers := make(chan error, 2)
+	go func() {
+		_, err := w.m.Push(t.Context(), "acme", two, w.record)
+		answers <- err
+	}()
+	<-compiling
+	go func() {
+		_, err := w.m.Rollback(t.Context(), "acme", "", w.record)
+		answers <- err
+	}()
+	close(release)
+	if err := errors.Join(<-answers, <-answers); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"acme one false", "acme two false", "acme one true"}
+	if s := w.m.Status()[0]; w.active() != "one" || s.After != "two" || !slices.Equal(w.changes, want) {
+		t.Errorf("%+v, recorded %q, want %q", s, w.changes, want)
 	}
 }
