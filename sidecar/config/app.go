@@ -72,7 +72,7 @@ type App struct {
 	// page_id, where its router has one that scimward does not know. The value is a path for local_writes and subjects
 	// then, whatever the path and the method are, with dots for slashes too: for ?page_id=7, list /7 under local_writes.
 	// Those of common routers, such as rest_route, q, r and controller, need no entry, and in a write no parameter whose
-	// value has a slash. Empty means none.
+	// value has a slash. Cookies with these names count too, as in PHP's $_REQUEST. Empty means none.
 	RouteParameters []string `yaml:"route_parameters"`
 	// Streams lists path prefixes with responses that stay open (event streams, long polls,
 	// downloads). A lock ends them. Upgrades and requests that accept text/event-stream need no entry.
@@ -229,7 +229,8 @@ type LocalWrite struct {
 	// return addresses, such as next, redirect_to or return_url. List parameters of other routers in route_parameters. A
 	// star at the end, "/graphql*", covers every segment that starts so, as
 	// routers match by the start of the path (re_path("^graphql") of Django). No star and no brace may stand before it
-	// in the segment. An index page, "/admin/index.php", covers the path of its folder too.
+	// in the segment. An index page or action, "/admin/index.php" or "/settings/index", covers the path of its folder
+	// too, and segments named index, default or faces may be left out of a path ("/faces/profile.xhtml" of JSF).
 	// A route in the body does not count: list the paths of batch endpoints too, such as
 	// /wp-json/batch/v1, /odata/$batch or /api/batch. A suffix of the path does not count, so
 	// /api/trpc/user.updateEmail covers all of user.

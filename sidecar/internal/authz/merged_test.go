@@ -33,6 +33,9 @@ func TestBodyPlaceInQuery(t *testing.T) {
 		{"member, with a write of unknown length", at("/json?auth[token]=locked", func(r *request.Request) { r.Method = "PUT" }), request.ReasonBodyMissing, ""},
 		{"member after a dot", at("/json?Auth.token=locked"), request.ReasonQuery, ""},
 		{"the last member alone", at("/json?token=locked&auth_token=locked&auth=locked"), "", ""},
+		{"member in a cookie", at("/json", cookie("auth[token]=locked")), authz.ReasonLocked, ""},
+		{"member in a path parameter", at("/json;auth.token=locked"), authz.ReasonLocked, ""},
+		{"member in a cookie on another path", at("/other", cookie("auth[token]=locked")), "", ""},
 		{"a member on another path", at("/other?auth[token]=locked"), "", ""},
 	} {
 		d := newKit(t, places).Decide(t.Context(), row.req)

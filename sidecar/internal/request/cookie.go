@@ -74,15 +74,14 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 	return slices.DeleteFunc(found, func(f foundCookie) bool { return f.value == "" }), nil
 }
 
-// mentioned reports whether a pair might be read as a cookie of the place. The plain form of a cookie that is apart
-// is none, but something within its value might be.
-func (s *Source) mentioned(pair, folded string) bool {
+// mentioned reports whether a pair might be read as a cookie of the place. The plain form of a cookie that is apart is
+// none.
+func (s *Source) mentioned(pair, folded string) (found bool) {
 	starts := s.Starts || s.Chunked
-	if !mentions(pair, folded, starts) {
-		return false
-	}
-	n, v, _ := strings.Cut(strings.TrimPrefix(pair, " "), "=")
-	return !slices.Contains(s.Apart, n) || mentionsWithin(v, folded, starts)
+	eachInPair(pair, func(name, _ string) {
+		found = found || isCookie(name, folded, starts) && !slices.Contains(s.Apart, name)
+	})
+	return found
 }
 
 func contains(found []foundCookie, name string) bool {
@@ -128,25 +127,6 @@ func joinChunks(name string, found []foundCookie) ([]foundCookie, *Problem) {
 	return []foundCookie{{strings.Join(names, " "), strings.Join(values, "")}}, nil
 }
 
-// mentions reports whether a pair, or a part of it after a comma or a blank, might be read as the
-// cookie with the folded name, or as one whose name starts with it. Python's http.cookies ends a value
-// at a blank, WebOb looks for names behind whatever neither a name nor a value has, and Tomcat skips signs
-// before a name. Werkzeug 1 takes a name in quotes with octal escapes.
-func mentions(pair, folded string, starts bool) bool {
-	if strings.Contains(pair, `\`) {
-		if n, _, _ := strings.Cut(pair, "="); isCookie(decodeOctal(n), folded, starts) {
-			return true
-		}
-	}
-	for part := range strings.SplitSeq(pair, ",") {
-		n, rest, more := strings.Cut(strings.TrimLeft(part, skipped), "=")
-		if isCookie(n, folded, starts) || more && mentionsBehind(n, rest, folded, starts) {
-			return true
-		}
-	}
-	return false
-}
-
 // decodeOctal decodes "\163" as "s". Other backslashes stay.
 func decodeOctal(name string) string {
 	var out []byte
@@ -160,24 +140,6 @@ func decodeOctal(name string) string {
 		out = append(out, name[i])
 	}
 	return string(out)
-}
-
-// mentionsWithin is mentions for what may follow in the value of another cookie.
-func mentionsWithin(value, folded string, starts bool) bool {
-	first, others, several := strings.Cut(value, ",")
-	n, rest, more := strings.Cut(first, "=")
-	return more && mentionsBehind(n, rest, folded, starts) || several && mentions(others, folded, starts)
-}
-
-// mentionsBehind looks for names behind characters that end a cookie for some parsers: in n, and before each "=" in
-// rest.
-func mentionsBehind(n, rest, folded string, starts bool) bool {
-	for more := true; more; n, rest, more = strings.Cut(rest, "=") {
-		if last := lastWord(n); last != "" && isCookie(last, folded, starts) {
-			return true
-		}
-	}
-	return false
 }
 
 // skipped are the separators of RFC 2616, which Tomcat's LegacyCookieProcessor skips before a name.
@@ -199,25 +161,10 @@ func isCookie(name, folded string, starts bool) bool {
 	return is(phpName(strings.ReplaceAll(name, "+", " ")))
 }
 
-// lastWord returns what follows the last character within s that ends a cookie for some parsers, "" when there is
-// none.
-func lastWord(s string) string {
-	s = strings.TrimRightFunc(s, blankByte)
-	i := strings.LastIndexFunc(s, endsCookie)
-	if i < 0 {
-		return ""
-	}
-	_, size := utf8.DecodeRuneInString(s[i:])
-	return s[i+size:]
-}
-
 // endsCookie reports whether r ends a cookie for some parsers, apart from a comma.
 func endsCookie(r rune) bool {
 	return unicode.IsSpace(r) || r >= utf8.RuneSelf || strings.ContainsRune(`"[]\`, r)
 }
-
-// blankByte counts a byte that is no UTF-8: it may be a blank of Latin-1.
-func blankByte(r rune) bool { return unicode.IsSpace(r) || r == utf8.RuneError }
 
 // numbered reports whether what follows a name counts the parts of a split cookie:
 // ".0", "-1", "_2", "3", "*0", and "C1" of ASP.NET.

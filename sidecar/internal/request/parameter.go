@@ -74,14 +74,12 @@ func eachSegment(raw string, f func(segment, matrix string)) {
 // eachPair calls f with every name and value of a query, as sent. A semicolon ends a parameter for some.
 func eachPair(query string, f func(name, value string)) {
 	for pair := range strings.SplitSeq(query, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		f(name, value)
+		f(cutPair(pair))
 		if !strings.Contains(pair, ";") {
 			continue
 		}
 		for part := range strings.SplitSeq(pair, ";") {
-			name, value, _ := strings.Cut(part, "=")
-			f(name, value)
+			f(cutPair(part))
 		}
 	}
 }
@@ -92,22 +90,38 @@ func eachParameter(query string, f func(name, value string)) {
 }
 
 // eachCookie calls f for each cookie that some parser might read from the headers, with name and value as they are
-// sent. Parsers also begin a cookie behind a comma, a blank or a quote, and Werkzeug 1 takes a name in quotes with
-// octal escapes.
+// sent.
 func (h Headers) eachCookie(f func(name, value string)) {
 	for _, line := range h["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			pair = strings.TrimSpace(pair)
-			name, value, _ := strings.Cut(pair, "=")
-			f(name, value)
-			if strings.Contains(name, `\`) {
-				f(decodeOctal(bareValue(name)), value)
-			}
-			if hasCookieWithin(pair) {
-				eachWithin(pair, f)
-			}
+			eachInPair(pair, f)
 		}
 	}
+}
+
+// eachInPair calls f for each cookie that some parser might read from a pair. Parsers also begin a cookie behind a
+// comma, a blank or a quote: Python's http.cookies ends a value at a blank, WebOb looks for names behind whatever has
+// no place in a name or value, and Tomcat skips signs before a name. Werkzeug 1 takes a name in quotes with octal
+// escapes.
+func eachInPair(pair string, f func(name, value string)) {
+	pair = strings.TrimSpace(pair)
+	name, value := cutPair(pair)
+	f(name, value)
+	if rest := strings.TrimLeft(pair, skipped); rest != pair {
+		f(cutPair(rest))
+	}
+	if !hasCookieWithin(pair) {
+		return
+	}
+	if strings.Contains(name, `\`) {
+		f(decodeOctal(bareValue(name)), value)
+	}
+	eachWithin(pair, f)
+}
+
+func cutPair(pair string) (name, value string) {
+	name, value, _ = strings.Cut(pair, "=")
+	return name, value
 }
 
 // eachWithin calls f for the cookies that begin within a pair. Blanks may be around "=", and quotes around the value.
@@ -115,6 +129,7 @@ func eachWithin(pair string, f func(name, value string)) {
 	parts := strings.FieldsFunc(pair, beginsCookie)
 	for i, part := range parts {
 		name, value, found := strings.Cut(part, "=")
+		name = strings.TrimLeft(name, skipped)
 		if !found {
 			continue
 		}

@@ -31,7 +31,7 @@ func (s *Sources) Suspects(r *Request, everyHeader bool, found func(Suspect)) {
 		for pair := range strings.SplitSeq(line, ";") {
 			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 			try(InCookie, name, value, func() bool {
-				return slices.ContainsFunc(s.cookies, func(c Source) bool { return mentions(name, foldCookie(c.Name), c.Starts) })
+				return slices.ContainsFunc(s.cookies, func(c Source) bool { return isCookie(name, foldCookie(c.Name), c.Starts) })
 			})
 		}
 	}
