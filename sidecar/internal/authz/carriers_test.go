@@ -87,6 +87,16 @@ func concepts() []concept {
 			header: [2]string{"token", "locked"}, base: inBody("/sso"),
 		},
 		{
+			name: "credential of a path", field: "t", value: "locked", other: "alice", credentials: true,
+			header: [2]string{"t", "locked"}, base: func(carrier string) request.Request {
+				r := appReq(http.MethodGet, "/x", of("carriers"))
+				if carrier == carriedSegments {
+					r.Path = ""
+				}
+				return r
+			},
+		},
+		{
 			name: "typed name", field: "username", value: "alice", other: "admin",
 			header: [2]string{"username", "alice"}, base: inBody("/login"),
 		},
@@ -121,6 +131,7 @@ func carrierKit(t *testing.T) *kit {
 		opaque(request.Source{In: request.InHeader, Name: "X-Device"})
 		opaque(request.Source{In: request.InCookie, Name: "session"})
 		opaque(request.Source{In: request.InQuery, Name: "api_key"})
+		opaque(request.Source{In: request.InPath, Name: "/t/{credential}"})
 		app.LocalWrites = []authz.LocalWrite{
 			{Path: "/api/me", Fields: []string{"email"}},
 			{Path: "/users/{id}", Methods: []string{http.MethodDelete}},
@@ -186,6 +197,7 @@ func carriedNames(carrier, name string) map[string]string {
 			octal += fmt.Sprintf(`\%03o`, name[i])
 		}
 		out["octal"] = `"` + octal + `"`
+		out["blank behind, behind a comma"] = "a=b, " + name + " "
 		out["quoted"] = `"` + name + `"`
 		out["NUL"] = name + "%00x"
 		out["blank of Latin-1"] = "\xa0" + name
@@ -207,6 +219,7 @@ func carriedValues(carrier string, c *concept) map[string]string {
 	case carrier == carriedCookie:
 		out["quoted"] = `"` + c.value + `"`
 		out["blank behind"] = c.value + " ; a=b"
+		out["blank before"] = " " + c.value
 		out["escaped blank behind"] = c.value + "%20"
 		out["tab behind"] = c.value + "%09"
 		out["NUL behind"] = c.value + "%00"

@@ -33,57 +33,33 @@ func cookieKit(t *testing.T) *kit {
 	})
 }
 
-// TestCookieIsAParameter: what a parameter may be, a cookie may be too, in each spelling of some parser.
-func TestCookieIsAParameter(t *testing.T) {
+// TestRouteInACookie: a route may be in a cookie, for a path place and for a parameter of the application too.
+func TestRouteInACookie(t *testing.T) {
 	t.Parallel()
-	pairs := func(name, value string) map[string]string {
-		return map[string]string{
-			"plain": name + "=" + value, "second": "a=b; " + name + "=" + value, "blank behind": name + "=" + value + " ; a=b",
-			"escaped blank behind": name + "=" + value + "%20", "quoted value": name + `="` + value + `"`,
-			"version": `$Version=1; ` + name + `="` + value + `"`, "comma": "a=b," + name + "=" + value,
-			"blank": "a=b " + name + "=" + value, "quote": `a="b"` + name + `="` + value + `"`,
-			"blanks around": "a=b, " + name + ` = ` + value,
-		}
-	}
-	for what, c := range map[string]struct {
-		name, value string
-		reason      string
-		req         func(cookie func(*request.Request)) request.Request
-	}{
-		"query place": {"api_key", "locked", authz.ReasonLocked, func(ck func(*request.Request)) request.Request {
-			return appReq(http.MethodGet, "/x", ck)
-		}},
-		"body place": {"token", "locked", authz.ReasonLocked, func(ck func(*request.Request)) request.Request {
-			return appReq(http.MethodPost, "/sso", ck, body(form, "token=alice"))
-		}},
-		"method": {"_method", "DELETE", authz.ReasonOverride, func(ck func(*request.Request)) request.Request {
-			return appReq(http.MethodGet, "/account/email", ck)
-		}},
-		"route": {"q", "account/email", authz.ReasonLocal, func(ck func(*request.Request)) request.Request {
-			return appReq(http.MethodPost, "/any", ck, header("content-length", "0"))
-		}},
-		"route of the application": {"page", "account.email", authz.ReasonLocal, func(ck func(*request.Request)) request.Request {
-			return appReq(http.MethodPost, "/any", ck, header("content-length", "0"))
-		}},
-		"route of a path place": {"q", "t/locked", request.ReasonPath, func(ck func(*request.Request)) request.Request {
-			return appReq(http.MethodGet, "/any", ck)
-		}},
-		"field": {"email", "evil", authz.ReasonLocal, func(ck func(*request.Request)) request.Request {
-			return appReq(http.MethodPost, "/api/me", ck, body(form, "a=b"))
-		}},
-		"typed name beside that of an exempt account": {
-			"username", "alice", authz.ReasonLocal,
-			func(ck func(*request.Request)) request.Request {
-				return appReq(http.MethodPost, "/login", ck, body(form, "username=admin&password=x"))
-			},
-		},
-	} {
-		var rows []place
-		for spelling, pair := range pairs(c.name, c.value) {
-			rows = append(rows, refused(what+", "+spelling, c.reason, c.req(header("cookie", pair))))
-		}
-		decide(t, cookieKit(t), rows)
-	}
+	empty := header("content-length", "0")
+	decide(t, cookieKit(t), []place{
+		refused("entry", authz.ReasonLocal, appReq("POST", "/any", cookie("q=account/email"), empty)),
+		refused("entry, parameter of the application", authz.ReasonLocal, appReq("POST", "/any", cookie("page=account.email"), empty)),
+		refused("path place", request.ReasonPath, appReq("GET", "/any", cookie("q=t/locked"))),
+		refused("body place", authz.ReasonLocked, appReq("GET", "/any?token=locked", cookie("q=sso"))),
+	})
+}
+
+// TestNamesInSegments: ThinkPHP and Yii 1 write parameters as segments, also within a route, and cut off a suffix.
+func TestNamesInSegments(t *testing.T) {
+	t.Parallel()
+	const locked = authz.ReasonLocked
+	decide(t, cookieKit(t), []place{
+		refused("suffix", locked, appReq("GET", "/index.php/site/page/api_key/locked.html")),
+		refused("slashes of ThinkPHP", locked, appReq("GET", "/index.php/site|page|api_key|locked")),
+		refused("route", locked, appReq("GET", "/index.php?s=index/index/index/api_key/locked")),
+		refused("route with a parameter", request.ReasonQuery, appReq("GET", "/index.php?s=/x;api_key=locked/y")),
+		refused("body place below a route", locked, appReq("GET", "/index.php?s=/sso/token/locked")),
+		served("of a user", "alice", appReq("GET", "/index.php/site/page/api_key/alice")),
+		served("a value that is no credential", "", appReq("GET", "/docs/api_key/overview.html")),
+		served("a body place elsewhere", "", appReq("GET", "/docs/token/locked")),
+		served("the last segment", "", appReq("GET", "/docs/api_key")),
+	})
 }
 
 // TestCookiesThatAreNoParameters: usual cookies pass.

@@ -43,17 +43,22 @@ func (r *Request) parameters(in carrier, f func(parameter)) {
 	if in&ofQuery != 0 && r.Query != "" {
 		eachPair(r.Query, func(name, value string) { f(parameter{ofQuery, name, value}) })
 	}
-	if in&ofMatrix != 0 && strings.ContainsAny(r.Path, ";%") {
-		eachSegment(r.Path, func(_, matrix string) {
+	inPath(r.Path, in, f)
+}
+
+// inPath calls f with each parameter of a path in the carriers.
+func inPath(raw string, in carrier, f func(parameter)) {
+	if in&ofMatrix != 0 && strings.ContainsAny(raw, ";%") {
+		eachSegment(raw, func(_, matrix string) {
 			for pair := range strings.FieldsFuncSeq(matrix, func(c rune) bool { return c == ';' || c == ',' }) {
-				name, value, _ := strings.Cut(pair, "=")
+				name, value := cutPair(pair)
 				f(parameter{ofMatrix, name, value})
 			}
 		})
 	}
 	if in&ofSegments != 0 {
 		before := ""
-		eachSegment(r.Path, func(segment, _ string) {
+		eachSegment(raw, func(segment, _ string) {
 			if before != "" {
 				f(parameter{ofSegments, before, segment})
 			}
@@ -62,10 +67,11 @@ func (r *Request) parameters(in carrier, f func(parameter)) {
 	}
 }
 
-// eachSegment calls f with the segments of a raw path, decoded, and what follows their first semicolon.
+// eachSegment calls f with the segments of a raw path, decoded, and what follows their first semicolon. ThinkPHP reads
+// "|" as a slash.
 func eachSegment(raw string, f func(segment, matrix string)) {
 	text, _ := collapse(raw)
-	for segment := range strings.FieldsFuncSeq(text, separates) {
+	for segment := range strings.FieldsFuncSeq(text, func(c rune) bool { return separates(c) || c == '|' }) {
 		segment, matrix, _ := strings.Cut(segment, ";")
 		f(segment, matrix)
 	}
@@ -200,16 +206,26 @@ func unquoted(r rune) rune {
 	return r
 }
 
-// values returns what frameworks make of the value: as sent, decoded once or as often as it can be, each without blanks
-// and quotes around it.
+// values returns what frameworks make of the value, without blanks and quotes around it: as sent, decoded once or as
+// often as it can be, with the escapes of Python's cookies, and a last segment without its suffix.
 func (p *parameter) values() []string {
 	list := []string{bareValue(p.value)}
-	if p.in == ofCookies || p.in == ofQuery {
+	add := func(v string) { list = appendNew(list, bareValue(v)) }
+	switch p.in {
+	case ofCookies, ofQuery:
 		form := strings.ReplaceAll(p.value, "+", " ")
 		once, _ := decodeOnce(form, nil)
-		for _, v := range [...]string{once, decodeAgain(form), decodeAgain(p.value)} {
-			list = appendNew(list, bareValue(v))
+		add(once)
+		add(decodeAgain(form))
+		add(decodeAgain(p.value))
+		if strings.Contains(p.value, `\`) {
+			add(strings.ReplaceAll(decodeOctal(p.value), `\`, ""))
 		}
+	case ofSegments: // ThinkPHP: url_html_suffix; Yii 1: urlSuffix
+		if i := strings.LastIndexByte(p.value, '.'); i > 0 {
+			add(p.value[:i])
+		}
+	case ofMatrix:
 	}
 	return list
 }

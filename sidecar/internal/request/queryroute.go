@@ -9,6 +9,7 @@ import (
 type route struct {
 	Path
 	after follows
+	text  string // decoded once
 }
 
 // follows says which parts of the path a route may follow.
@@ -199,7 +200,7 @@ func (p *Path) addKnown(key routeKey, value string) {
 }
 
 func (p *Path) addRoute(text string, after follows) {
-	r := route{after: after}
+	r := route{after: after, text: text}
 	if decoded, ok := collapse(strings.ReplaceAll(text, `\`, string(softSlash))); ok {
 		text = decoded
 	}
