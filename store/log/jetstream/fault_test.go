@@ -268,3 +268,62 @@ func TestLeaderWithoutFollowers(t *testing.T) {
 		}
 	}
 }
+
+// TestServerThatHangs: while a follower hangs, whoever begins to follow the log at the leader has a record soon, although
+// the leader passes some of the questions to the one that hangs. A log that was connected to that one goes on at another
+// server, and comes back there last.
+func TestServerThatHangs(t *testing.T) {
+	c := clustertest.New(t, 3)
+	for i := range c.Members {
+		c.RunProcess(t, i)
+	}
+	open(t, c.Options(t, "0", 0))
+	leader := c.Leader(t, "0")
+	hangs := (leader + 1) % 3
+	reader, there := open(t, c.Options(t, "0", leader)), open(t, c.Options(t, "0", hangs))
+	// A follower answers questions, and so gets some, from a moment on that nothing tells: after 2 s.
+	for begin := time.Now(); time.Since(begin) < 3*time.Second; {
+		if _, err := reader.Append(t.Context(), []byte("a record")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Pause(t, hangs)
+	defer c.Continue(t, hangs)
+	errGot := errors.New("got a record")
+	for range 12 {
+		start := time.Now()
+		if err := reader.Tail(t.Context(), 1, func(log.Seq, []byte) error { return errGot }); !errors.Is(err, errGot) {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 1500*time.Millisecond {
+			t.Errorf("the first record came after %s", took)
+		}
+	}
+	for {
+		if _, err := there.Append(t.Context(), []byte("a record")); err == nil {
+			break
+		}
+	}
+	if missing := there.Missing(); !slices.Equal(missing, []int{0}) {
+		t.Errorf("the servers %v are out of reach, want the one that hangs, 0", missing)
+	}
+}
+
+// TestTurns: the servers are tried from the next one on, and those that were out of reach a moment ago last.
+func TestTurns(t *testing.T) {
+	for _, c := range []struct {
+		next    int
+		missing []time.Duration // ago; zero: never
+		want    []int
+	}{
+		{0, []time.Duration{0, 0, 0}, []int{0, 1, 2}},
+		{2, []time.Duration{0, 0, 0}, []int{2, 0, 1}},
+		{2, []time.Duration{time.Second, 0, 0}, []int{2, 1, 0}},
+		{3, []time.Duration{time.Second, 0, time.Second}, []int{1, 0, 2}},
+		{0, []time.Duration{time.Minute, 0, time.Second}, []int{0, 1, 2}},
+	} {
+		if got := jetstream.Turns(c.next, c.missing); !slices.Equal(got, c.want) {
+			t.Errorf("from %d, missing %v: %v, want %v", c.next, c.missing, got, c.want)
+		}
+	}
+}

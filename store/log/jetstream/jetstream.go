@@ -44,9 +44,12 @@ var (
 // The times of the driver. The cluster needs 4 to 9 s to replace a leader that died.
 const (
 	dialTimeout   = 2 * time.Second
+	reachTimeout  = 200 * time.Millisecond // of a server that is left, to see whether it hangs
 	answerTimeout = 2 * time.Second        // of one question or one record
 	silence       = 400 * time.Millisecond // without a record before Tail asks for one
 	contactEvery  = 5                      // silences after which Tail asks the leader
+	impatience    = silence                // of a first question to any server; doubled until answerTimeout
+	missingFor    = 10 * time.Second       // after which a server that was out of reach is dialed in its turn again
 	maxMissed     = 2                      // unanswered questions, or records, after which the server is left
 	retryAfter    = 100 * time.Millisecond
 	reportEvery   = 50 // attempts of Open
@@ -85,7 +88,8 @@ type Log struct {
 
 	dialing chan struct{} // one at a time
 	current *link         // guarded by dialing, like the fields below
-	next    int           // index of the URL to dial
+	next    int           // index of the URL of current, or of the one to dial next
+	missing []time.Time   // by index of a URL: when it was out of reach last
 	closed  bool
 	open    atomic.Pointer[link] // the newest connection
 
@@ -152,7 +156,7 @@ func newLog(o Options) (*Log, error) {
 		subject: "scim.log." + o.Name,
 		live:    "live.scim.log." + o.Name,
 		blobs:   "SCIM_SNAP_" + o.Name, blobsRoot: "scim.snap." + o.Name + ".",
-		dialing: make(chan struct{}, 1),
+		dialing: make(chan struct{}, 1), missing: make([]time.Time, len(o.URLs)),
 	}, nil
 }
 

@@ -17,12 +17,14 @@ type link struct {
 	nc     *nats.Conn
 	js     js.JetStream
 	missed atomic.Int32 // unanswered questions in a row
+	left   atomic.Bool  // by this process, while the server was in reach
 	// unstored are the records in a row that nobody acknowledged. A leader that the others do not hear, or that does not
 	// hear them, answers every question for some time.
 	unstored atomic.Int32
 }
 
-// link returns the connection, or dials the servers in turn. It tries each URL once.
+// link returns the connection, or dials the servers in turn. It tries each URL once, and those that were out of reach a
+// moment ago last: a server that hangs costs dialTimeout.
 func (l *Log) link(ctx context.Context) (*link, error) {
 	select {
 	case l.dialing <- struct{}{}:
@@ -37,15 +39,19 @@ func (l *Log) link(ctx context.Context) (*link, error) {
 		if !l.current.nc.IsClosed() {
 			return l.current, nil
 		}
+		if !l.current.left.Load() {
+			l.missing[l.next] = time.Now()
+		}
 		l.current = nil
 		l.next++
 	}
 	var faults []error
-	for range l.opts.URLs {
+	for _, i := range l.inTurn(time.Now()) {
 		if err := ctx.Err(); err != nil {
 			return nil, errors.Join(append(faults, err)...)
 		}
-		url := l.opts.URLs[l.next%len(l.opts.URLs)]
+		l.next = i
+		url := l.opts.URLs[i]
 		nc, err := l.dial(ctx, url, l.opts.Login)
 		if err == nil {
 			l.current = &link{nc: nc}
@@ -53,10 +59,25 @@ func (l *Log) link(ctx context.Context) (*link, error) {
 			l.current.js, err = js.New(nc)
 			return l.current, err
 		}
+		l.missing[i] = time.Now()
 		faults = append(faults, fmt.Errorf("connecting to %s: %w", url, err))
-		l.next++
 	}
+	l.next++
 	return nil, errors.Join(faults...)
+}
+
+// inTurn returns the indexes of the URLs in the order in which they are tried.
+func (l *Log) inTurn(now time.Time) (first []int) {
+	var last []int
+	for n := range l.opts.URLs {
+		i := (l.next + n) % len(l.opts.URLs)
+		if now.Sub(l.missing[i]) < missingFor {
+			last = append(last, i)
+		} else {
+			first = append(first, i)
+		}
+	}
+	return append(first, last...)
 }
 
 // dial makes a connection that is never repaired. Pings notice within 4 s that the server is
@@ -91,6 +112,7 @@ func (l *Log) leave(ctx context.Context, k *link, why error) {
 	}
 	l.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "leaving a server of the log",
 		slog.String("server", k.nc.ConnectedServerName()), slog.Any("err", why))
+	k.left.Store(k.nc.FlushTimeout(reachTimeout) == nil)
 	k.nc.Close()
 }
 

@@ -29,7 +29,7 @@ var errLost = errors.New("jetstream: connection lost")
 // any server, also from one that is behind. Such a server has fewer records, never others.
 // When the connection ends it dials the next server and goes on.
 func (l *Log) Tail(ctx context.Context, from log.Seq, fn func(log.Seq, []byte) error) error {
-	t := &tail{log: l, next: max(from, 1), fn: fn}
+	t := &tail{log: l, next: max(from, 1), fn: fn, patience: impatience}
 	for {
 		k, err := l.link(ctx)
 		if err == nil {
@@ -59,6 +59,9 @@ type tail struct {
 	inbox   string
 	asked   int // questions so far
 	silent  int // silences in a row
+	// patience is how long the next question waits. A server passes a question to any server that has the stream, also
+	// to one that hangs. The leader is asked then, for one record.
+	patience time.Duration
 }
 
 // follow delivers over one connection. It returns errLost when the connection is of no use.
@@ -159,19 +162,21 @@ func (t *tail) fetch(ctx context.Context) (more bool, err error) {
 	if err := t.link.nc.PublishRequest("$JS.API.DIRECT.GET."+t.log.stream, reply, question); err != nil {
 		return false, fmt.Errorf("%w: %w", errLost, err)
 	}
+	patience := t.patience
 	for {
-		m, err := receive(ctx, t.replies, answerTimeout)
+		m, err := receive(ctx, t.replies, patience)
 		switch {
 		case ctx.Err() != nil:
 			return false, ctx.Err()
 		case errors.Is(err, context.DeadlineExceeded):
-			t.link.miss(ctx, t.log, err)
-			return false, nil // listen, and ask again
+			t.patience = min(2*patience, answerTimeout)
+			return false, t.fill(ctx)
 		case err != nil:
 			return false, fmt.Errorf("%w: %w", errLost, err)
 		case m.Subject != reply:
 			continue // of an earlier question
 		}
+		patience, t.patience = answerTimeout, impatience // a server has it
 		switch status := m.Header.Get("Status"); status {
 		case "":
 		case "204": // the end of the answer
@@ -203,11 +208,14 @@ func (t *tail) pause(ctx context.Context) error {
 	return wait(ctx, silence)
 }
 
-// fill delivers the next record, which a server left out, from the leader.
+// fill delivers the next record, if there is one, from the leader. Another server left it out, or did not answer.
 func (t *tail) fill(ctx context.Context) error {
 	b, err := t.log.bounds(ctx, t.link)
-	if err == nil && b.First > t.next {
+	switch {
+	case err == nil && b.First > t.next:
 		return log.ErrTrimmed
+	case err == nil && b.Last < t.next:
+		return nil
 	}
 	var rec []byte
 	if err == nil {
