@@ -269,9 +269,9 @@ func TestLeaderWithoutFollowers(t *testing.T) {
 	}
 }
 
-// TestServerThatHangs: while a follower hangs, whoever begins to follow the log at the leader has a record soon, although
-// the leader passes some of the questions to the one that hangs. A log that was connected to that one goes on at another
-// server, and comes back there last.
+// TestServerThatHangs: while a follower hangs, whoever begins to follow the log at the leader has a record soon,
+// although the leader passes some of the questions to the one that hangs. A log that was connected to that one goes on
+// at another server, and comes back there last.
 func TestServerThatHangs(t *testing.T) {
 	c := clustertest.New(t, 3)
 	for i := range c.Members {
