@@ -31,8 +31,11 @@ const (
 	AskingTime = askingTime
 )
 
-// WaitBefore is waitBefore.
-var WaitBefore = waitBefore
+// WaitBefore and Within are the functions.
+var (
+	WaitBefore = waitBefore
+	Within     = within
+)
 
 // CompileWith replaces the compiler.
 func (m *Manager) CompileWith(f func(context.Context, *bundle.Bundle) (*policies.Rules, error)) {

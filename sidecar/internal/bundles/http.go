@@ -65,14 +65,25 @@ func (h HTTP) Fetch(ctx context.Context, last Mark) (Fetched, error) {
 		return Fetched{}, err
 	}
 	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	return within(ctx, limit, func(ctx context.Context) (Fetched, error) {
+		resp, err := client.Do(req.WithContext(ctx))
+		if err != nil {
+			return Fetched{}, outbound.WithoutURL(err)
+		}
+		defer resp.Body.Close() //nolint:errcheck // read only
+		return h.answer(resp, last)
+	})
+}
+
+// within bounds the time of a fetch.
+func within(ctx context.Context, limit time.Duration, fetch func(context.Context) (Fetched, error)) (Fetched, error) {
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	resp, err := client.Do(req.WithContext(ctx))
-	if err != nil {
-		return Fetched{}, outbound.WithoutURL(err)
+	got, err := fetch(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return Fetched{}, fmt.Errorf("the server takes longer than %s: %w", limit, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
-	return h.answer(resp, last)
+	return got, err
 }
 
 func (h HTTP) answer(resp *http.Response, last Mark) (Fetched, error) {

@@ -259,9 +259,10 @@ func TestHTTPServerGoesBack(t *testing.T) {
 	}
 }
 
-// TestHTTPSlowBody: a body that comes byte by byte ends with the request, and what came is no bundle.
-func TestHTTPSlowBody(t *testing.T) {
-	begun := make(chan struct{}, 1)
+// TestSlowServer: a body that comes byte by byte ends with the time of the fetch, which the error names, or with the
+// process. What came of it is no bundle.
+func TestSlowServer(t *testing.T) {
+	begun := make(chan struct{}, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("\x1f\x8b"))
 		_ = http.NewResponseController(w).Flush()
@@ -269,13 +270,22 @@ func TestHTTPSlowBody(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		<-begun
-		cancel()
-	}()
-	got, err := bundles.HTTP{URL: server.URL}.Fetch(ctx, bundles.Mark{})
-	if !errors.Is(err, context.Canceled) || got.Raw != nil {
-		t.Errorf("%d bytes, %v, want that it ended", len(got.Raw), err)
+	for _, source := range []bundles.Source{
+		bundles.HTTP{URL: server.URL}, bundles.OCI{Reference: server.Listener.Addr().String() + "/acme/policy:1"},
+	} {
+		fetch := func(ctx context.Context) (bundles.Fetched, error) { return source.Fetch(ctx, bundles.Mark{}) }
+		got, err := bundles.Within(t.Context(), 50*time.Millisecond, fetch)
+		if err == nil || got.Raw != nil || !strings.Contains(err.Error(), "the server takes longer than 50ms") {
+			t.Errorf("%s: %d bytes, %v, want that it took too long", source, len(got.Raw), err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-begun
+			cancel()
+		}()
+		got, err = fetch(ctx)
+		if !errors.Is(err, context.Canceled) || got.Raw != nil || strings.Contains(err.Error(), "longer") {
+			t.Errorf("%s: %d bytes, %v, want that it ended", source, len(got.Raw), err)
+		}
 	}
 }

@@ -80,16 +80,21 @@ func (o OCI) Fetch(ctx context.Context, last Mark) (Fetched, error) {
 		return Fetched{}, err
 	}
 	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
-	defer cancel()
-	r := &registry{ctx: ctx, client: client, remote: o.Remote, place: p}
-	text, err := r.get("manifests/"+p.digest+p.tag, manifestType, maxManifest)
+	return within(ctx, 2*requestTimeout, func(ctx context.Context) (Fetched, error) {
+		r := &registry{ctx: ctx, client: client, remote: o.Remote, place: p}
+		return r.bundle(last)
+	})
+}
+
+// bundle gets the manifest and the layer that it names.
+func (r *registry) bundle(last Mark) (Fetched, error) {
+	text, err := r.get("manifests/"+r.digest+r.tag, manifestType, maxManifest)
 	if err != nil {
 		return Fetched{}, fmt.Errorf("getting the manifest: %w", err)
 	}
 	sum := digestOf(text)
-	if p.digest != "" && sum != p.digest {
-		return Fetched{}, fmt.Errorf("the registry gave another manifest than %s", p.digest)
+	if r.digest != "" && sum != r.digest {
+		return Fetched{}, fmt.Errorf("the registry gave another manifest than %s", r.digest)
 	}
 	if sum == last.ID {
 		return Fetched{Mark: last}, nil
