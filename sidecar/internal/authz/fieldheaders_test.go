@@ -76,7 +76,7 @@ func TestFieldInHeader(t *testing.T) {
 			value = form
 		}
 		d := denying(t, c.field).Decide(t.Context(), carrying(c.header, value))
-		if d.Allowed() != c.allowed || !c.allowed && (d.Reason != authz.ReasonLocal || !strings.Contains(d.Detail, "a header has")) {
+		if d.Allowed() != c.allowed || !c.allowed && (d.Reason != authz.ReasonLocal || !strings.Contains(d.Detail, "one of the headers has")) {
 			t.Errorf("field %s, header %s (%s): allowed %t, %d %s (%s)", c.field, c.header, c.why, d.Allowed(), d.Status, d.Reason, d.Detail)
 		}
 	}
@@ -139,7 +139,7 @@ func TestFieldInCookie(t *testing.T) {
 		{"cookies of other programs", "email", foreignCookies, true},
 	} {
 		d := denying(t, c.field).Decide(t.Context(), carrying("cookie", c.cookie))
-		inCookie := d.Reason == authz.ReasonLocal && strings.Contains(d.Detail, "a cookie has") || strings.Contains(c.cookie, "Session[x]")
+		inCookie := d.Reason == authz.ReasonLocal && strings.Contains(d.Detail, "one of the cookies has") || strings.Contains(c.cookie, "Session[x]")
 		if d.Allowed() != c.allowed || !c.allowed && !inCookie {
 			t.Errorf("field %s, cookies %s (%s): allowed %t, %d %s (%s)", c.field, c.cookie, c.why, d.Allowed(), d.Status, d.Reason, d.Detail)
 		}

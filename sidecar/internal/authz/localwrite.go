@@ -192,8 +192,8 @@ func (w *localWrite) denyFields(
 	case found:
 		return local
 	}
-	if where := sources.Carried(r.Headers, w.fields); where != "" {
-		local.Detail = w.rule + ": a " + where +
+	if where := sources.Carried(r, path, w.fields); where != "" {
+		local.Detail = w.rule + ": one of the " + where +
 			" has the name of a field that only the identity service changes: leave it out"
 		return local
 	}

@@ -8,25 +8,25 @@ import (
 )
 
 // Carried tells where outside of query and body a request has what some framework might take for a field of a set from
-// [NewFieldSet]: "header", "cookie", or "" for nowhere. Spring takes every header for a field, without its hyphens.
-// PHP and others take a field from a cookie, see eachCookie.
+// [NewFieldSet]: "headers", "cookies", "path parameters", or "" for nowhere. Spring takes every header for a field,
+// without its hyphens.
 //
 // A hyphen joins words here: "e-mail" is "email", and "x-email" and "content-type" are no "email" and no "type". What
 // clients and proxies send with every request does not count, nor does what a source reads: its value must be a
 // credential.
-func (s *Sources) Carried(h Headers, set *FieldSet) string {
-	for name := range h {
+func (s *Sources) Carried(r *Request, path *Path, set *FieldSet) (where string) {
+	for name := range r.Headers {
 		if set.plain.Has(name) && !unasked(name) && !slices.Contains(s.headers, name) {
-			return "header"
+			return "headers"
 		}
 	}
-	found := ""
-	h.eachCookie(func(name, _ string) {
-		if set.inCookie(name) && !s.ownCookie(name) {
-			found = "cookie"
+	path.parameters(r, ofCookies|ofMatrix, func(p parameter) {
+		cookie := p.in == ofCookies
+		if !cookie && set.plain.Has(p.name) || cookie && set.inCookie(p.name) && !s.ownCookie(p.name) {
+			where = p.in.String()
 		}
 	})
-	return found
+	return where
 }
 
 // inCookie reports whether a cookie might be read as a field of the set. A dot is "_" in PHP and leads to a member in

@@ -46,7 +46,7 @@ func (s *Sources) fromElsewhere(r *Request, path *Path, out *[]Credential) *Prob
 		return problem(400, ReasonPath, "send the session as a cookie, not in the path")
 	}
 	var bad *Problem
-	look := func(p parameter) {
+	path.parameters(r, s.elsewhere, func(p parameter) {
 		if p.value == "" || p.in == ofCookies && s.ownCookie(p.name) {
 			return
 		}
@@ -55,11 +55,7 @@ func (s *Sources) fromElsewhere(r *Request, path *Path, out *[]Credential) *Prob
 				bad = s.fromParameter(place, &p, path, out)
 			}
 		}
-	}
-	r.parameters(s.elsewhere, look)
-	for i := range path.routes { // ThinkPHP: "?s=index/index/name/value"
-		inPath(path.routes[i].text, s.elsewhere, look)
-	}
+	})
 	return bad
 }
 

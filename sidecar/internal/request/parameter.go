@@ -46,6 +46,15 @@ func (r *Request) parameters(in carrier, f func(parameter)) {
 	inPath(r.Path, in, f)
 }
 
+// parameters calls f with each parameter of the carriers, also with those in routes of the path that the query names:
+// "?s=index/index/name/value" of ThinkPHP.
+func (p *Path) parameters(r *Request, in carrier, f func(parameter)) {
+	r.parameters(in, f)
+	for i := range p.routes {
+		inPath(p.routes[i].text, in, f)
+	}
+}
+
 // inPath calls f with each parameter of a path in the carriers.
 func inPath(raw string, in carrier, f func(parameter)) {
 	if in&ofMatrix != 0 && strings.ContainsAny(raw, ";%") {

@@ -162,8 +162,7 @@ func (t Template) beforeName() uint64 {
 }
 
 // Names reports whether a path that reaches t names a field of the set: as a segment below t (JSON:API,
-// "/users/7/relationships/roles"; OData, "/Users(7)/email"), behind the last name of t
-// ("/users:email"), or as a parameter of a segment ("/users/7;email=x").
+// "/users/7/relationships/roles"; OData, "/Users(7)/email"), or behind the last name of t ("/users:email").
 func (t Template) Names(p *Path, set *FieldSet) bool {
 	if t.namesIn(p, 1, set) {
 		return true
@@ -173,9 +172,6 @@ func (t Template) Names(p *Path, set *FieldSet) bool {
 }
 
 func (t Template) namesIn(p *Path, from uint64, set *FieldSet) bool {
-	if slices.ContainsFunc(p.pieces, func(s piece) bool { return s.parameterOf(set) }) {
-		return true
-	}
 	at := t.walk(p.pieces, p.dots, from, true).at
 	if at < 0 {
 		return false
@@ -188,20 +184,6 @@ func (t Template) namesIn(p *Path, from uint64, set *FieldSet) bool {
 	return slices.ContainsFunc(p.pieces[at:], func(s piece) bool {
 		return set.plain.equals(s.name) || slices.ContainsFunc(s.more, set.plain.equals)
 	})
-}
-
-// parameterOf reports whether a parameter behind a semicolon might be read as a field of the set.
-func (s *piece) parameterOf(set *FieldSet) bool {
-	_, parameters, found := strings.Cut(s.text, ";")
-	if !found {
-		return false
-	}
-	for part := range strings.FieldsFuncSeq(parameters, func(r rune) bool { return r == ';' || r == ',' }) {
-		if name, _, _ := strings.Cut(part, "="); set.plain.Has(name) {
-			return true
-		}
-	}
-	return false
 }
 
 // walked is what walk finds.
