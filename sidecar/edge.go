@@ -31,7 +31,7 @@ func (s *Server) openEdge(context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.ballast = make([]byte, ballast)
+	s.onClose(closer(paceGC().end))
 	s.locks = store.NewLockTable(s.opts.Now)
 	s.edge, err = cluster.NewEdge(cluster.EdgeOptions{
 		Name: c.Name, Cores: c.Cores, TLS: conf.client, Locks: s.locks,
@@ -55,10 +55,6 @@ func (s *Server) openEdge(context.Context) error {
 	}))
 	return nil
 }
-
-// ballast is memory that is never touched, so the machine never provides it. The garbage collector runs when the heap
-// has doubled, and that of an edge is so small that it would run several times as often as in a process with a store.
-const ballast = 32 << 20
 
 // elsewhere says where the SCIM service is.
 func (s *Server) elsewhere() string {

@@ -74,7 +74,6 @@ type Server struct {
 	confirming   *confirmations // nil likewise
 	snapshotSeen atomic.Uint64  // position of the newest snapshot, when it was looked for
 	edge         *cluster.Edge  // nil unless the process follows a core
-	ballast      []byte         // of an edge
 	store        *store.Store   // nil at an edge
 	locks        *store.LockTable
 	names        *store.NameCache

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
+	"github.com/scimward/scimward/store/audit"
 	"github.com/scimward/scimward/store/log/local"
 	"github.com/scimward/scimward/store/machine"
 )
@@ -56,30 +58,85 @@ type stamped struct {
 // auditTimes returns the positions of the tenant's audit records since a time, newest first.
 func (r *Reader) auditTimes(since time.Time, limit int) (from time.Time, newest []stamped, err error) {
 	var h head
-	_, err = r.row(key(kindAuditHead, r.tenant), &h)
-	if errors.Is(err, ErrNotFound) {
-		return since, nil, nil
-	}
-	if err != nil {
+	if _, err = r.row(key(kindAuditHead, r.tenant), &h); err != nil && !errors.Is(err, ErrNotFound) {
 		return since, nil, fmt.Errorf("reading the head of the audit chain: %w", err)
 	}
-	for n := h.N; n > 0; n-- {
-		v, _, err := r.snap.Peek(auditKey(r.tenant, n))
-		if errors.Is(err, ErrNotFound) || limit == 0 { // older ones are gone, or too many
-			return from, newest, nil
-		}
+	oldest := h.N + 1
+	for s, err := range r.auditStamps(h.N) {
 		if err != nil {
-			return from, nil, fmt.Errorf("reading audit record %d: %w", n, err)
+			return from, nil, err
 		}
-		rec, err := decodeAudit(v)
-		if err != nil || rec.Time.Before(since) {
-			return since, newest, err // nothing is missing
+		if limit == 0 {
+			break
+		}
+		if s.time.Before(since) {
+			return since, newest, nil // nothing is missing
 		}
 		limit--
-		from = rec.Time
-		if seq := Seq(rec.Seq); len(newest) == 0 || newest[len(newest)-1].seq != seq {
-			newest = append(newest, stamped{seq, rec.Time})
+		oldest, from = s.n, s.time
+		if len(newest) == 0 || newest[len(newest)-1].seq != s.seq {
+			newest = append(newest, s.stamped)
 		}
 	}
+	if oldest > 1 { // older ones are gone, or too many
+		return from, newest, nil
+	}
 	return since, newest, nil
+}
+
+// auditStamp is the position and the time of an audit record.
+type auditStamp struct {
+	stamped
+
+	n   uint64 // of the record
+	err error  // why it cannot be read
+}
+
+// auditStamps yields the audit records from record n on, newest first, until one is not there.
+func (r *Reader) auditStamps(n uint64) iter.Seq2[auditStamp, error] {
+	return func(yield func(auditStamp, error) bool) {
+		for n > 0 {
+			window, err := r.auditWindow(n)
+			if err != nil {
+				yield(auditStamp{}, fmt.Errorf("reading the audit records up to %d: %w", n, err))
+				return
+			}
+			for _, s := range slices.Backward(window) {
+				if s.n != n || !yield(s, s.err) {
+					return
+				}
+				n--
+			}
+			if len(window) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// auditWindow reads the newest audit records up to record n, oldest first: some at once, because a scan is cheaper than
+// as many lookups.
+func (r *Reader) auditWindow(n uint64) (out []auditStamp, err error) {
+	const size = 512
+	first := auditKey(r.tenant, n-min(n, size)+1)
+	err = r.snap.Scan(key(kindAudit, r.tenant), first, true, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
+		if err != nil || d.Number > n {
+			return false, err
+		}
+		s := auditStamp{n: d.Number}
+		s.seq, s.time, s.err = decodeStamp(e.Value)
+		out = append(out, s)
+		return true, nil
+	})
+	return out, err
+}
+
+func decodeStamp(v []byte) (Seq, time.Time, error) {
+	b, err := openValue(v)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	seq, at, err := audit.DecodeStamp(b)
+	return Seq(seq), at, err
 }

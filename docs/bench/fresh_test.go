@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -73,7 +74,7 @@ func populate(b *testing.B, in *installation, users int) {
 			for base := int(next.Add(part)) - part; base < users; base = int(next.Add(part)) - part {
 				if _, err := s.Update(b.Context(), "acme", storetest.Cause("user.create"), func(tx *store.Tx) error {
 					for i := base; i < min(base+part, users); i++ {
-						if err := tx.CreateUser(freshUser(i)); err != nil {
+						if err := createFresh(tx, freshUser(i)); err != nil {
 							return err
 						}
 					}
@@ -92,6 +93,20 @@ func populate(b *testing.B, in *installation, users int) {
 	if b.Failed() {
 		b.FailNow()
 	}
+}
+
+// createFresh creates a user. The revocations of one who is inactive are over, as in an installation that has run for a
+// while: the core would end them after its start.
+func createFresh(tx *store.Tx, u *store.User) error {
+	if err := tx.CreateUser(u); err != nil {
+		return err
+	}
+	offs, err := tx.Offboardings(u.ID)
+	for i := range offs {
+		offs[i].SettledAt = tx.Now()
+		err = errors.Join(err, tx.SaveOffboarding(&offs[i]))
+	}
+	return err
 }
 
 func freshUser(i int) *store.User {
