@@ -228,7 +228,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	}
 	if s.core != nil {
 		o.Confirm = func(ctx context.Context) error { return s.confirm(ctx, "", "", nil) }
-		o.InTouch, o.Limits = s.core.Ready, s.limits
+		o.InTouch, o.Current, o.Limits = s.core.Ready, s.upToDate, s.limits
 	}
 	if err := s.keyEncryption(ctx, &o); err != nil {
 		return err

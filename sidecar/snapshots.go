@@ -115,16 +115,18 @@ func (s *Server) openCopy(ctx context.Context, o store.Options) (*store.Store, e
 	}
 }
 
-// readNewest puts the newest snapshot in the place of the copy in dir. While it reads, other cores may make newer
-// snapshots and delete this one. Then it reads the newest again.
+// readNewest puts the newest snapshot in the place of the copy in dir. Other cores may make newer snapshots meanwhile and
+// delete this one, or all that are being listed. Then it looks again.
 func (s *Server) readNewest(ctx context.Context, dir string) (err error) {
-	for read := ""; ; {
+	read := ""
+	for range snapshotTries {
 		all, listed := snapshots(ctx, s.log)
 		if listed != nil {
 			return errors.Join(err, listed)
 		}
 		if len(all) == 0 {
-			return errors.Join(err, errNoSnapshot)
+			err = errNoSnapshot
+			continue
 		}
 		newest := all[len(all)-1]
 		if newest.Name == read {
@@ -138,6 +140,7 @@ func (s *Server) readNewest(ctx context.Context, dir string) (err error) {
 		}
 		err = fmt.Errorf("reading the snapshot %s: %w", read, err)
 	}
+	return err
 }
 
 // giveWay returns nil when a snapshot may take the place of the copy in dir, which cannot be continued because of why.

@@ -97,6 +97,9 @@ type Options struct {
 	// InTouch returns why this process is out of touch with those that share the store, so that a change would wait for
 	// them in vain. Nil means that it never is.
 	InTouch func() error
+	// Current runs before a request of a client changes something. It returns when the store has every change that any
+	// process acknowledged before, or why this process is out of touch. Nil means that there is no other process.
+	Current func(ctx context.Context) error
 }
 
 // Server contains the authorization servers of all tenants. It is safe for concurrent use.
@@ -136,6 +139,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	if o.InTouch == nil {
 		o.InTouch = func() error { return nil }
+	}
+	if o.Current == nil {
+		o.Current = func(context.Context) error { return nil }
 	}
 	o.RotateEvery = cmp.Or(o.RotateEvery, DefaultRotation)
 	throttles, err := newThrottles(o.Limits)

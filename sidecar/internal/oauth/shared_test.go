@@ -86,6 +86,7 @@ func TestApart(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.options.Confirm = func(context.Context) error { return nil }
 		w.options.InTouch = func() error { return apart }
+		w.options.Current = func(context.Context) error { return apart }
 	})
 	assertion := w.assert("idp", object{"jti": w.fresh()})
 	k := w.proofKey()

@@ -216,7 +216,7 @@ func (h *handler) spend(r *http.Request, q *tokenRequest, client *Client, c toke
 	if err := h.spare(q); err != nil {
 		return err
 	}
-	if err := h.opts.InTouch(); err != nil {
+	if err := h.opts.Current(r.Context()); err != nil {
 		return fmt.Errorf("%w: %w", errApart, err)
 	}
 	decision := "private_key_jwt"
