@@ -115,8 +115,8 @@ func (s *Server) openCopy(ctx context.Context, o store.Options) (*store.Store, e
 	}
 }
 
-// readNewest puts the newest snapshot in the place of the copy in dir. Other cores may make newer snapshots meanwhile and
-// delete this one, or all that are being listed. Then it looks again.
+// readNewest puts the newest snapshot in the place of the copy in dir. Other cores may make newer snapshots meanwhile
+// and delete this one, or all that are being listed. Then it looks again.
 func (s *Server) readNewest(ctx context.Context, dir string) (err error) {
 	read := ""
 	for range snapshotTries {
