@@ -205,6 +205,8 @@ func carriedNames(carrier, name string) map[string]string {
 		out["blank before"] = "a=b;  " + name
 		out["behind a comma"] = "a=b," + name
 		out["behind a comma and a blank"] = "a=b, " + name
+		out["signs before"] = "(" + name
+		out["signs before, behind a comma"] = "a=b,=" + name
 		out["behind a blank"] = "a=b " + name
 		out["behind a quote"] = `a="b"` + name
 		out["behind a version"] = "$Version=1; " + name

@@ -122,14 +122,16 @@ func eachInPair(pair string, f func(name, value string)) {
 	pair = strings.TrimSpace(pair)
 	name, value := cutPair(pair)
 	f(name, value)
-	if rest := strings.TrimLeft(pair, skipped); rest != pair {
-		f(cutPair(rest))
-	}
-	if !hasCookieWithin(pair) {
+	if !hasCookieWithin(pair) && strings.TrimLeft(pair, skipped) == pair {
 		return
 	}
 	if strings.Contains(name, `\`) {
 		f(decodeOctal(bareValue(name)), value)
+	}
+	for part := range strings.SplitSeq(pair, ",") {
+		if strings.Contains(part, "=") {
+			f(cutPair(strings.TrimLeft(part, skipped)))
+		}
 	}
 	eachWithin(pair, f)
 }
@@ -144,7 +146,6 @@ func eachWithin(pair string, f func(name, value string)) {
 	parts := strings.FieldsFunc(pair, beginsCookie)
 	for i, part := range parts {
 		name, value, found := strings.Cut(part, "=")
-		name = strings.TrimLeft(name, skipped)
 		if !found {
 			continue
 		}
