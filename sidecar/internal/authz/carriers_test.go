@@ -191,6 +191,10 @@ func carriedNames(carrier, name string) map[string]string {
 		out["blank before"] = "+" + name
 		out["blank before, escaped"] = "%20" + name
 	}
+	if carrier == carriedMatrix { // Fastify 4
+		out["behind an ampersand"] = "a=b&" + name
+		out["behind a slash and an ampersand"] = "a=b/c&" + name
+	}
 	if carrier == carriedCookie {
 		octal := ""
 		for i := range len(name) {

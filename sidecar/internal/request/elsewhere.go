@@ -67,7 +67,7 @@ func (s *Sources) ownCookie(name string) bool {
 // fromParameter reads a parameter that may be of a place. The path parameter of Jetty and Tomcat stays "jsessionid"
 // where the cookie has another name, so it counts for each cookie that its value fits.
 func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out *[]Credential) *Problem {
-	named, strict := place.is(p), place.In == InCookie && p.in == ofMatrix
+	named, strict := place.is(p), place.In == InCookie && p.in == ofMatrix && !strings.Contains(p.value, "/")
 	if !named && !(strict && p.reads(func(n string) bool { return n == "jsessionid" })) {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out
 		switch {
 		case src.Typed || plainValue(v, true) || src.words(v) || p.in == ofCookies && plainText(v):
 			*out = appendNew(*out, *c)
-		case p.in != ofCookies: // most cookies are something else
+		case p.in != ofCookies && p.in != ofSegments: // most cookies and segments are something else
 			return problem(400, p.reason(), what+" has characters that no credential has")
 		}
 	}

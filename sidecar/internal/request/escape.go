@@ -1,6 +1,7 @@
 package request
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -54,6 +55,25 @@ func decodeOnce(s string, accept func(byte) bool) (out string, bad bool) {
 		i += 2
 	}
 	return b.String(), bad
+}
+
+// decodeWide decodes the escapes "%u0073", which CGI.pm and ASP read. Others stay.
+func decodeWide(s string) string {
+	if !strings.Contains(s, "%u") && !strings.Contains(s, "%U") {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+5 < len(s) && s[i+1]|0x20 == 'u' {
+			if r, err := strconv.ParseUint(s[i+2:i+6], 16, 16); err == nil {
+				b.WriteRune(rune(r))
+				i += 5
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // decodeFully decodes escapes until none is left. It refuses bad escapes in s as sent,

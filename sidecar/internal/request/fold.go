@@ -84,6 +84,16 @@ func foldForms(s string) string {
 	return s
 }
 
+// withoutMarks drops the accents of letters, as WordPress does (remove_accents).
+func withoutMarks(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, norm.NFD.String(s))
+}
+
 func ascii(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

@@ -60,7 +60,7 @@ func (ks *Keys) note(in carrier, name string) {
 	switch {
 	case replacesMethod(name):
 		ks.Override, ks.MayOverride = in.String(), in.String()
-	case name == "method" || name == "httpmethod" || name == "http_method":
+	case in != ofCookies && (name == "method" || name == "httpmethod" || name == "http_method"):
 		ks.MayOverride = in.String()
 	case in != ofCookies && (name == "access_token" || name == "bearer_token"):
 		ks.Tokens = appendNew(ks.Tokens, name)

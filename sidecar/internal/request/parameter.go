@@ -59,11 +59,12 @@ func (p *Path) parameters(r *Request, in carrier, f func(parameter)) {
 func inPath(raw string, in carrier, f func(parameter)) {
 	if in&ofMatrix != 0 && strings.ContainsAny(raw, ";%") {
 		eachSegment(raw, func(_, matrix string) {
-			for pair := range strings.FieldsFuncSeq(matrix, func(c rune) bool { return c == ';' || c == ',' }) {
+			for pair := range strings.FieldsFuncSeq(matrix, endsMatrix) {
 				name, value := cutPair(pair)
 				f(parameter{ofMatrix, name, value})
 			}
 		})
+		inLongMatrix(raw, f)
 	}
 	if in&ofSegments != 0 {
 		before := ""
@@ -75,6 +76,25 @@ func inPath(raw string, in carrier, f func(parameter)) {
 		})
 	}
 }
+
+// inLongMatrix calls f with the parameters behind the first semicolon of a path that reach beyond its segment: all of
+// them are the query for Fastify 4 (useSemicolonDelimiter).
+func inLongMatrix(raw string, f func(parameter)) {
+	text, _ := collapse(raw)
+	_, query, _ := strings.Cut(text, ";")
+	end := strings.IndexFunc(query, separates)
+	if end < 0 {
+		return
+	}
+	query = query[strings.LastIndexAny(query[:end], ";&")+1:]
+	for pair := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == ';' || c == '&' }) {
+		name, value := cutPair(strings.ReplaceAll(pair, string(softSlash), "/"))
+		f(parameter{ofMatrix, name, value})
+	}
+}
+
+// endsMatrix reports whether a character ends a parameter of a segment. Fastify 4 splits at "&".
+func endsMatrix(c rune) bool { return c == ';' || c == ',' || c == '&' }
 
 // eachSegment calls f with the segments of a raw path, decoded, and what follows their first semicolon. ThinkPHP reads
 // "|" as a slash.
@@ -227,6 +247,7 @@ func (p *parameter) values() []string {
 		once, _ := decodeOnce(form, nil)
 		add(once)
 		add(decodeAgain(form))
+		add(decodeWide(form))
 		add(decodeAgain(p.value))
 		if strings.Contains(p.value, `\`) {
 			add(strings.ReplaceAll(decodeOctal(p.value), `\`, ""))

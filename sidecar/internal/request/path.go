@@ -111,17 +111,61 @@ func (p *Path) split(text string) {
 		}
 	}
 	p.pieces = append(p.pieces, readPiece(text[start:], soft))
-	for i := range len(p.pieces) - 2 { // Next.js: "/_next/data/BUILD/account.json" runs the page /account
-		if p.pieces[i].name == "_next" && p.pieces[i+1].name == "data" {
-			p.pieces[i].blank, p.pieces[i+1].blank, p.pieces[i+2].blank = true, true, true
-		}
-	}
-	if last := len(p.pieces) - 1; p.pieces[last].name == "page-data" { // Gatsby: "/page-data/account/page-data.json"
-		for i := range p.pieces {
-			p.pieces[i].blank = p.pieces[i].blank || p.pieces[i].name == "page-data"
-		}
-	}
+	p.skipFronts()
 	p.dots = slices.ContainsFunc(p.pieces, func(s piece) bool { return s.dots })
+}
+
+// skipFronts marks the pieces that a framework puts before the path that it runs, or behind it: it may read nothing there.
+func (p *Path) skipFronts() {
+	data, under := p.ends("page-data"), p.lastUnderscore()
+	for i := range p.pieces {
+		to := 0
+		switch p.pieces[i].name {
+		case "_next": // Next.js: "/_next/data/BUILD/account.json" runs the page /account
+			if next := p.after(i); next < len(p.pieces) && p.pieces[next].name == "data" {
+				to = p.after(next) + 1
+			}
+		case "static": // Stapler: Jenkins serves "/static/ANY/account" as /account
+			if next := p.after(i); next+1 < len(p.pieces) {
+				to = next + 1
+			}
+		case "s": // Jira and Confluence forward "/s/ANY/…/_/account" to /account
+			to, under = under+1, -1
+		case "page-data": // Gatsby: "/page-data/account/page-data.json"
+			if data {
+				to = i + 1
+			}
+		}
+		for ; i < min(to, len(p.pieces)); i++ {
+			p.pieces[i].blank = true
+		}
+	}
+}
+
+// lastUnderscore returns the index of the last piece "_" that another follows, -1 when none is.
+func (p *Path) lastUnderscore() int {
+	for i := len(p.pieces) - 2; i > 0; i-- {
+		if p.pieces[i].name == "_" {
+			return i
+		}
+	}
+	return -1
+}
+
+// after returns the index of the first piece behind the one at i that has a name, len(p.pieces) when none has.
+func (p *Path) after(i int) int {
+	for i++; i < len(p.pieces) && p.pieces[i].name == ""; i++ {
+	}
+	return i
+}
+
+// ends reports whether the last piece with a name has this one.
+func (p *Path) ends(name string) bool {
+	i := len(p.pieces) - 1
+	for i > 0 && p.pieces[i].name == "" {
+		i--
+	}
+	return p.pieces[i].name == name
 }
 
 // readPiece reads the text of one piece. Most are words that have one reading.
@@ -148,6 +192,9 @@ func readPiece(text string, soft bool) piece {
 	if strings.ContainsAny(text, ",:!)@") {
 		s.more = names(text)
 		s.open = true
+	}
+	if !ascii(s.name) {
+		s.more = append(s.more, withoutMarks(s.name))
 	}
 	return s
 }

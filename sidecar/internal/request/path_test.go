@@ -132,7 +132,7 @@ func TestExactReadings(t *testing.T) {
 // list of readings the test would not end.
 func TestManyReadings(t *testing.T) {
 	template := strings.Repeat("/{x}/a", request.MaxTemplate/2)
-	for _, part := range []string{"%2F", "%2F;", "/;a", "/a%2F", "/%20", "%2F.", "%E2%88%95", "a,", "b(", "b(,", ",:/", "/a|", "_actions/", "/++a++"} {
+	for _, part := range []string{"%2F", "%2F;", "/;a", "/a%2F", "/%20", "%2F.", "%E2%88%95", "a,", "b(", "b(,", ",:/", "/a|", "_actions/", "/++b++"} {
 		path := "/" + strings.Repeat(part, 59_000/len(part))
 		if p, bad := request.ReadPath(path); bad != nil {
 			t.Errorf("%q often: %v", part, bad)

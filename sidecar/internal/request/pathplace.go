@@ -34,8 +34,10 @@ func (s *Sources) fromPath(r *Request, path *Path, out *[]Credential) *Problem {
 			continue
 		}
 		v, ok := place.value(r.Path)
-		if !ok {
-			v, ok = place.value(pageOf(r.Path))
+		for _, page := range pagesOf(r.Path) {
+			if !ok {
+				v, ok = place.value(page)
+			}
 		}
 		if !ok {
 			return problem(400, ReasonPath, "send the path "+place.name+" in its plain form")
@@ -56,20 +58,21 @@ func (s *Sources) fromPath(r *Request, path *Path, out *[]Credential) *Problem {
 	return nil
 }
 
-// pageOf returns the path of the page whose data is at a path: "/t/7" for "/_next/data/BUILD/t/7.json" of Next.js, and
-// for "/page-data/t/7/page-data.json" of Gatsby. Links of such a site get it instead of the page. The site may be in a
-// folder.
-func pageOf(path string) string {
+// pagesOf returns the paths of the pages whose data may be at a path: "/t/7" for "/_next/data/BUILD/t/7.json" of Next.js,
+// which has no BUILD with a deploymentId, and for "/page-data/t/7/page-data.json" of Gatsby. Links of such a site get it
+// instead of the page. The site may be in a folder.
+func pagesOf(path string) []string {
 	if folder, data, found := strings.Cut(path, "/_next/data/"); found {
+		data = strings.TrimSuffix(data, ".json")
 		_, page, _ := strings.Cut(data, "/")
-		return folder + "/" + strings.TrimSuffix(page, ".json")
+		return []string{folder + "/" + page, folder + "/" + data}
 	}
 	if folder, data, found := strings.Cut(path, "/page-data/"); found {
 		if page, found := strings.CutSuffix(data, "/page-data.json"); found {
-			return folder + "/" + page
+			return []string{folder + "/" + page}
 		}
 	}
-	return path
+	return nil
 }
 
 // value returns the credential of a raw path in its plain form, "" when its segment is empty. ok is

@@ -53,6 +53,8 @@ func routeKeyOf(name string) (key routeKey, known bool) {
 		return routeKey{"api/method", true}, true
 	case "_action", "_astroaction": // Astro 5: ACTION_QUERY_PARAMS, and 4
 		return routeKey{"_actions", true}, true
+	case "/remote": // SvelteKit, runtime/server/remote.js: get_remote_action
+		return routeKey{"_app/remote", true}, true
 	case "action": // Craft: Request, actionTrigger
 		return routeKey{"actions", false}, true
 	case "url": // PrestaShop: webservice/dispatcher.php
@@ -123,7 +125,7 @@ func returnAddress(name string) bool {
 // vBulletin read theirs from $_REQUEST, so cookies with the names of routers count too.
 func (p *Path) Route(r *Request, write bool, named []string) {
 	p.addErrorPage(r.Query)
-	image := p.endsWith("_next", "image") // Next.js gets the path in url itself
+	image := p.nextImage()
 	r.parameters(ofCookies|ofQuery, func(q parameter) {
 		found := q.reads(func(name string) bool { return slices.Contains(named, name) })
 		if found {
@@ -140,7 +142,7 @@ func (p *Path) Route(r *Request, write bool, named []string) {
 		if q.in != ofQuery {
 			return
 		}
-		name, value := unescapeForm(q.name), unescapeForm(q.value)
+		name, value := unescapeForm(q.name), decodeWide(unescapeForm(q.value))
 		if text, after := routeInName(name, value); text != "" {
 			p.addRoute(text, after)
 		}
@@ -150,31 +152,34 @@ func (p *Path) Route(r *Request, write bool, named []string) {
 	})
 }
 
-// endsWith reports whether the last segments of the path have these names.
-func (p *Path) endsWith(names ...string) bool {
-	at := len(p.pieces) - len(names)
-	for i, name := range names {
-		if at < 0 || p.pieces[at+i].name != name {
-			return false
+// nextImage reports whether Next.js may get the path in the parameter url itself: at "/_next/image", and up to 13.4 at
+// each path that starts so.
+func (p *Path) nextImage() bool {
+	for i := range p.pieces {
+		if p.pieces[i].name == "_next" {
+			next := p.after(i)
+			return next < len(p.pieces) && strings.HasPrefix(p.pieces[next].name, "image")
 		}
 	}
-	return true
+	return false
 }
 
 // FoldParameter folds the name of a query parameter as PHP and case-insensitive frameworks do.
 func FoldParameter(name string) string { return foldCase(phpName(name)) }
 
-// addErrorPage adds the path in the query of an error page of IIS, "404;http://HOST/PATH". Bitrix reads it on every
-// server (modules/main/include/urlrewrite.php).
+// addErrorPage adds the paths in the query of an error page of IIS, "404;http://HOST/PATH". Bitrix reads one on every
+// server (modules/main/include/urlrewrite.php): the first with http, and otherwise the first with https.
 func (p *Path) addErrorPage(query string) {
-	_, rest, found := strings.Cut(unescapeForm(query), "404;http")
-	if !found {
+	if !strings.Contains(query, "http") {
 		return
 	}
-	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "s"), "://")
-	if _, path, found := strings.Cut(rest, "/"); found {
-		path, _ = cutAny(path, "?#")
-		p.addRoute(path, anyFolder)
+	for rest, found := unescapeForm(query), true; found; {
+		_, rest, found = strings.Cut(rest, ";http")
+		address, is := strings.CutPrefix(strings.TrimPrefix(rest, "s"), "://")
+		if _, path, inPath := strings.Cut(address, "/"); is && inPath {
+			path, _ = cutAny(path, "?#")
+			p.addRoute(path, anyFolder)
+		}
 	}
 }
 
@@ -200,6 +205,7 @@ func (p *Path) addKnown(key routeKey, value string) {
 }
 
 func (p *Path) addRoute(text string, after follows) {
+	text = decodeWide(text)
 	r := route{after: after, text: text}
 	if decoded, ok := collapse(strings.ReplaceAll(text, `\`, string(softSlash))); ok {
 		text = decoded

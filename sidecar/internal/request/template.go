@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/scimward/scimward/sidecar/passes"
 )
@@ -261,7 +262,7 @@ func (t Template) step(from uint64, s *piece) (ends, open uint64) {
 }
 
 func (s *piece) is(name string) bool {
-	return named(s.name, name) ||
+	return named(s.name, name) || s.text != "" && named(s.text, name) ||
 		len(s.more) > 0 && slices.ContainsFunc(s.more, func(n string) bool { return named(n, name) })
 }
 
@@ -270,8 +271,39 @@ func named(text, name string) bool {
 	if name == version {
 		return len(text) > 1 && text[0] == 'v' && strings.Trim(text[1:], "0123456789") == ""
 	}
-	if prefix, ok := strings.CutSuffix(name, starts); ok {
-		return strings.HasPrefix(text, prefix)
-	}
-	return text == name
+	prefix, ok := strings.CutSuffix(name, starts)
+	return text == name || sameWords(text, prefix, ok)
 }
+
+// sameWords reports whether text, up to its parameters, has the letters and digits of a folded name, or with prefix
+// starts with them, whatever signs are between: CakePHP, Laminas, Nette and Phalcon run the action editProfile for
+// "edit-profile" and for "edit_profile", and OpenCart and WordPress drop every sign.
+func sameWords(text, name string, prefix bool) bool {
+	found := false
+	for i := 0; i < len(text) && text[i] != ';' && text[i] != '#' && text[i] != '?'; i++ {
+		c := text[i]
+		if between(c) {
+			continue
+		}
+		for name != "" && between(name[0]) {
+			name = name[1:]
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		switch {
+		case name == "":
+			return prefix && found
+		case name[0] != c:
+			return false
+		}
+		name, found = name[1:], true
+	}
+	for name != "" && between(name[0]) {
+		name = name[1:]
+	}
+	return found && name == ""
+}
+
+// between reports whether a byte is a sign, which words may have between them.
+func between(c byte) bool { return c < utf8.RuneSelf && (c == '_' || !nameByte(c)) }
