@@ -22,8 +22,13 @@ func TestWordsOfARoute(t *testing.T) {
 			Method: "POST", Path: "/users/reset-password", Format: request.Form,
 		}})
 		app.LocalWrites = []authz.LocalWrite{
-			{Path: "/users/edit-profile"}, {Path: "/account/edit"}, {Path: "/wizard*"}, {Path: "/_app/remote/{hash}/updateEmail"},
-			{Path: "/my-account"}, {Path: "/api/me", Fields: []string{"email"}}, {Path: "/notes/index"},
+			{Path: "/users/edit-profile"},
+			{Path: "/account/edit"},
+			{Path: "/wizard*"},
+			{Path: "/_app/remote/{hash}/updateEmail"},
+			{Path: "/my-account"},
+			{Path: "/api/me", Fields: []string{"email"}},
+			{Path: "/notes/index"},
 		}
 		o.Tenants["acme"].Apps["bare"] = app
 	})

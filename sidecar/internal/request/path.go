@@ -115,7 +115,8 @@ func (p *Path) split(text string) {
 	p.dots = slices.ContainsFunc(p.pieces, func(s piece) bool { return s.dots })
 }
 
-// skipFronts marks the pieces that a framework puts before the path that it runs, or behind it: it may read nothing there.
+// skipFronts marks the pieces that a framework puts before the path that it runs, or behind it: it may read nothing
+// there.
 func (p *Path) skipFronts() {
 	data, under := p.ends("page-data"), p.lastUnderscore()
 	for i := range p.pieces {

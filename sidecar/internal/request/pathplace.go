@@ -58,9 +58,9 @@ func (s *Sources) fromPath(r *Request, path *Path, out *[]Credential) *Problem {
 	return nil
 }
 
-// pagesOf returns the paths of the pages whose data may be at a path: "/t/7" for "/_next/data/BUILD/t/7.json" of Next.js,
-// which has no BUILD with a deploymentId, and for "/page-data/t/7/page-data.json" of Gatsby. Links of such a site get it
-// instead of the page. The site may be in a folder.
+// pagesOf returns the paths of the pages whose data may be at a path: "/t/7" for "/_next/data/BUILD/t/7.json" of
+// Next.js, which has no BUILD with a deploymentId, and for "/page-data/t/7/page-data.json" of Gatsby. Links of such a
+// site get it instead of the page. The site may be in a folder.
 func pagesOf(path string) []string {
 	if folder, data, found := strings.Cut(path, "/_next/data/"); found {
 		data = strings.TrimSuffix(data, ".json")
