@@ -1,6 +1,8 @@
 package policies
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp/syntax"
 	"strconv"
@@ -36,6 +38,11 @@ func costs() map[string]func(operands []*ast.Term) cost {
 		"regex.match":   func(o []*ast.Term) cost { return cost{steps: patternSize(textOf(o[0])) * sizeOf(o[1])} },
 		"glob.match":    func(o []*ast.Term) cost { return cost{steps: sizeOf(o[0]) * sizeOf(o[2])} },
 		"product":       func(o []*ast.Term) cost { return cost{digits: digitsIn(o[0])} },
+	}
+	all["object.subset"] = subsetCost
+	all["to_number"] = func(o []*ast.Term) cost { return cost{digits: len(textOf(o[0]))} }
+	for _, name := range []string{"json.filter", "json.remove"} {
+		all[name] = func(o []*ast.Term) cost { return cost{made: levelSize * namesIn(o[1])} }
 	}
 	for _, name := range []string{"indexof", "trim", "trim_left", "trim_right"} {
 		all[name] = func(o []*ast.Term) cost { return cost{steps: sizeOf(o[0]) * sizeOf(o[1])} }
@@ -88,6 +95,7 @@ func costly(format string, args ...any) error { return costError{fmt.Errorf(form
 const (
 	placeSize = 16
 	textSize  = 64
+	levelSize = 512 // of an object with one member, on the stack too
 )
 
 func concatCost(o []*ast.Term) cost {
@@ -117,7 +125,7 @@ func sprintfCost(o []*ast.Term) cost {
 		args.Foreach(func(t *ast.Term) {
 			n := sizeOf(t)
 			if !ast.IsScalar(t.Value) {
-				n = len(t.Value.String())
+				n = textSizeOf(t)
 			}
 			longest = max(longest, n)
 			c.made += n
@@ -170,6 +178,120 @@ func sizeOf(t *ast.Term) int {
 		return v.Len()
 	}
 	return 0
+}
+
+// weigh is about how many bytes a value has as text. It stops beyond limit: an array whose elements are all the same
+// array, and so on, has few bytes in memory and may have more as text than any machine has.
+func weigh(t *ast.Term, limit int) int {
+	n := 1
+	add := func(t *ast.Term) bool {
+		n += weigh(t, limit-n)
+		return n > limit
+	}
+	switch v := t.Value.(type) {
+	case *ast.Array:
+		v.Until(add)
+	case ast.Set:
+		v.Until(add)
+	case ast.Object:
+		v.Until(func(key, value *ast.Term) bool { return add(key) || add(value) })
+	default:
+		n += sizeOf(t)
+	}
+	return n
+}
+
+// textSizeOf is how long a value is as text, or more than a call may make.
+func textSizeOf(t *ast.Term) int {
+	if weigh(t, maxMade/maxPerByte) > maxMade/maxPerByte {
+		return maxMade + 1
+	}
+	return len(t.Value.String())
+}
+
+// subsetCost is that of object.subset, which compares each element of an array with each of another one.
+func subsetCost(o []*ast.Term) cost {
+	steps := 1
+	for _, t := range []*ast.Term{o[1], o[0]} {
+		if weigh(t, maxSteps) > maxSteps {
+			return cost{steps: maxSteps + 1}
+		}
+		if steps *= sizeOfArrays(t); steps == 0 {
+			break
+		}
+	}
+	return cost{steps: steps}
+}
+
+// sizeOfArrays is how much of a value is in arrays.
+func sizeOfArrays(t *ast.Term) int {
+	n := 0
+	switch v := t.Value.(type) {
+	case *ast.Array:
+		n = weigh(t, maxSteps)
+	case ast.Set:
+		v.Foreach(func(t *ast.Term) { n += sizeOfArrays(t) })
+	case ast.Object:
+		v.Foreach(func(_, value *ast.Term) { n += sizeOfArrays(value) })
+	}
+	return n
+}
+
+// namesIn is how many names the paths of json.filter have. Each is a level of an object.
+func namesIn(t *ast.Term) int {
+	n := 0
+	each := func(t *ast.Term) {
+		n += 1 + strings.Count(textOf(t), "/")
+		if path, ok := t.Value.(*ast.Array); ok {
+			n += path.Len()
+		}
+	}
+	switch v := t.Value.(type) {
+	case *ast.Array:
+		v.Foreach(each)
+	case ast.Set:
+		v.Foreach(each)
+	}
+	return n
+}
+
+// checkNumbers refuses numbers of more than maxDigits digits in rules and data: a comparison with one takes seconds,
+// and nothing ends it. Rules cannot make a number that is much longer.
+func checkNumbers(modules map[string]*ast.Module, data any) error {
+	var errs ast.Errors
+	for _, name := range sortedKeys(modules) {
+		ast.WalkTerms(modules[name], func(t *ast.Term) bool {
+			if n, ok := t.Value.(ast.Number); ok && len(n) > maxDigits {
+				errs = append(errs, ast.NewError(ast.CompileErr, t.Location, "write a number of at most %d digits", maxDigits))
+			}
+			return false
+		})
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	return checkNumbersOf(data)
+}
+
+func checkNumbersOf(data any) error {
+	var errs []error
+	switch v := data.(type) {
+	case json.Number:
+		if len(v) > maxDigits {
+			return fmt.Errorf("the data files have a number of more than %d digits", maxDigits)
+		}
+	case []any:
+		for _, of := range v {
+			errs = append(errs, checkNumbersOf(of))
+		}
+	case map[string]any:
+		for name, of := range v {
+			if err := checkNumbersOf(of); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // digitsIn is how long the numbers of a term are when they are written out, all together.

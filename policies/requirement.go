@@ -105,24 +105,31 @@ func faultsOf(rule string, id, detail *ast.Term) (out []fault) {
 		i := slices.Index(names, string(name))
 		switch value := obj.Get(key); {
 		case i < 0 && known(key):
-			out = append(out, fault{key, fmt.Sprintf("unknown member %s: write %s%s", key, strings.Join(names, ", "),
-				meant(string(name), names))})
+			out = append(out, fault{key, "unknown member" + brief(" ", key) + ": write " + strings.Join(names, ", ") +
+				meant(string(name), names)})
 		case i >= 0 && known(value):
 			if text := members[i].wrong(value.Value); text != "" {
-				out = append(out, fault{value, string(name) + shown(value) + ": " + text})
+				out = append(out, fault{value, string(name) + brief(" is ", value) + ": " + text})
 			}
 		}
 	}
 	return out
 }
 
-// shown is " is VALUE", but for a text that may have names of people, or is long.
-func shown(value *ast.Term) string {
-	if s := value.String(); len(s) <= 32 {
-		return " is " + s
+// brief is a value after a word, "" if it is long: that may have names of people, or fill the memory.
+func brief(word string, t *ast.Term) string {
+	const most = 32
+	if weigh(t, most) > most {
+		return ""
+	}
+	if s := t.String(); len(s) <= most {
+		return word + s
 	}
 	return ""
 }
+
+// maxTerm is more than any term in the text of a rule weighs.
+const maxTerm = 1 << 20
 
 // known reports whether a term of a rule is a value already: text, number, and what is made of them.
 func known(t *ast.Term) bool {
@@ -130,7 +137,8 @@ func known(t *ast.Term) bool {
 	case ast.Object: // its members are judged one by one
 		return true
 	default:
-		return ast.IsConstant(t.Value)
+		// A rule has no term of this size, so it is a value. To walk through all of it may take for ever.
+		return weigh(t, maxTerm) > maxTerm || ast.IsConstant(t.Value)
 	}
 }
 

@@ -57,6 +57,9 @@ const (
 
 // NewRules compiles the rules of a bundle, strictly, against the builtins of [BundleCapabilities].
 func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
+	if err := checkNumbers(o.Modules, o.Data); err != nil {
+		return nil, err
+	}
 	data := inmem.NewFromObjectWithOpts(o.Data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
 	txn, err := data.NewTransaction(ctx)
 	if err != nil {

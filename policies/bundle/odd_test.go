@@ -84,6 +84,35 @@ func TestOddFiles(t *testing.T) {
 	}
 }
 
+// TestHugeAnswer: a requirement with a value that stands for more than there is memory gives no verdict, at once.
+func TestHugeAnswer(t *testing.T) {
+	e, err := policies.NewEngine(policies.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, detail := range []string{`{"message": x4}`, `{"message": "m", "status": x4}`, `{"message": "m", "ops": x4}`, `{"message": "m", x4: 1}`, "x4"} {
+		rules, err := rulesOf(t, nil, `x0 := split(sprintf("%1000d", [1]), "")
+x1 := [x0 | some _ in x0]
+x2 := [x1 | some _ in x0]
+x3 := [x2 | some _ in x0]
+x4 := [x3 | some _ in x0]
+
+requirements["a"] := `+detail+` if input.resource.userName
+
+satisfied contains "a" if input.resource.title
+`).Rules(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.SetRules(map[string]*policies.Rules{"acme": rules})
+		began := time.Now()
+		v := e.Decide(t.Context(), create("good"))
+		if took := time.Since(began); v.Allow || v.Failure != policies.FailureResult || took > 10*time.Second {
+			t.Errorf("%s: %+v after %s", detail, v, took)
+		}
+	}
+}
+
 // TestManyOperations: however many operations the requirements of one request name, the verdict has few of them, and
 // takes neither long nor much memory.
 func TestManyOperations(t *testing.T) {

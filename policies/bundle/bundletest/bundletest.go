@@ -165,6 +165,8 @@ func AllBad(s *Signer, serial int) []Bad {
 		{"data outside the root", "manifest", "scim", "scim/data.json", `{"allow":true}`},
 		{"no Rego", "parse", "rules.rego", Rules, "this is no rule"},
 		{"no Rego, in a file with words of other faults", "parse", "verify.rego", "policy/manifest/verify.rego", "x"},
+		{"a number of many digits", "compile", "1000 digits", "policy/more.rego", "package policy\n\nx := 1" + strings.Repeat("0", 2000) + "\n"},
+		{"a number of many digits in data", "compile", "1000 digits", "policy/limits/data.json", `{"most":[1` + strings.Repeat("0", 2000) + `]}`},
 		{"deep nesting", "parse", "recursion", Rules, "package policy\n\nx := " + strings.Repeat("[", 200_000)},
 		{"a huge number in data", "parse", "number", "policy/limits/data.json", `{"most":1e999999999}`},
 		{"data of deep nesting", "parse", "JSON", "policy/limits/data.json", strings.Repeat("[", 1_000_000)},
