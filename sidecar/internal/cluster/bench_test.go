@@ -69,7 +69,7 @@ func BenchmarkConfirm(b *testing.B) {
 // BenchmarkSnapshot starts an edge that gets the locks of b.N users from a core. Both are in this process, so the
 // processor time is that of the core and the edge.
 func BenchmarkSnapshot(b *testing.B) {
-	const part = 100 // users of a change
+	const part = 20 // users of a change: each has jobs
 	n := start(b, storetest.SharedLog(b), &bus{fns: map[*post]func([]byte){}}, "a")
 	for base := 0; base < b.N; base += part {
 		if _, err := n.store.Update(b.Context(), "acme", storetest.Cause("user.create"), func(tx *store.Tx) error {

@@ -75,7 +75,8 @@ const askPatience = 3
 type told struct {
 	stream uint64
 	toEdge
-	err error
+	err   error
+	taken chan<- struct{} // gets a token when a part of a snapshot is in the table; nil for others
 }
 
 // NewEdge makes an edge that follows nobody until Run.
@@ -209,12 +210,27 @@ func (e *Edge) follow(ctx context.Context, f *lease.Follow) {
 		Edge: f.Edge, Position: f.Position, Lease: e.opts.Lease.Lease, Serve: e.opts.Lease.Serve, Version: e.opts.Version,
 	}
 	e.working.Go(func() {
-		err := s.converse(e.dial, core, first, func(m toEdge) { e.told.push(told{stream: s.number, toEdge: m}) })
+		err := s.converse(e.dial, core, first, func(m toEdge) { e.tell(s, m) })
 		if err != nil {
 			err = fmt.Errorf("core %s: %w", core, err)
 		}
 		e.told.push(told{stream: s.number, err: cmp.Or(err, errors.New("the stream ended"))})
 	})
+}
+
+// tell passes on what came over a stream. It waits for a part of a snapshot to be in the table, so that a large snapshot
+// is not in memory twice.
+func (e *Edge) tell(s *following, m toEdge) {
+	if m.Part == nil {
+		e.told.push(told{stream: s.number, toEdge: m})
+		return
+	}
+	taken := make(chan struct{}, 1)
+	e.told.push(told{stream: s.number, toEdge: m, taken: taken})
+	select {
+	case <-taken:
+	case <-s.ctx.Done():
+	}
 }
 
 // apply puts what the core sends in force, in its order.
@@ -245,6 +261,9 @@ type applier struct {
 }
 
 func (a *applier) take(ctx context.Context, m *told) {
+	if m.taken != nil {
+		defer func() { m.taken <- struct{}{} }() // buffered, one token
+	}
 	if m.stream < a.stream {
 		return // of a former stream, whose end may come late: it must not cut the snapshot of the newest one
 	}
