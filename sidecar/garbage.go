@@ -9,7 +9,7 @@ import (
 
 const (
 	usualGC = 100      // per cent of the heap in use: what the runtime uses by itself
-	garbage = 32 << 20 // bytes of garbage between two collections of an edge
+	garbage = 24 << 20 // bytes of garbage between two collections of an edge
 	leastGC = 25       // per cent, so that a large heap is not collected all the time
 	mostGC  = 800
 )

@@ -18,7 +18,7 @@ import (
 const (
 	maxKept    = 1 << 13 // newest changes, for an edge that comes back
 	maxWaiting = 1 << 14 // messages for one edge that is too slow; then its stream ends
-	partSize   = 4 << 20 // bytes of locks in one message, as changeSize counts
+	partSize   = 1 << 20 // bytes of locks in one message, as changeSize counts
 )
 
 // feed passes every change that decides about requests to the edges that follow this core, each in its own queue.
