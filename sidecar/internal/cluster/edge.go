@@ -218,8 +218,8 @@ func (e *Edge) follow(ctx context.Context, f *lease.Follow) {
 	})
 }
 
-// tell passes on what came over a stream. It waits for a part of a snapshot to be in the table, so that a large snapshot
-// is not in memory twice.
+// tell passes on what came over a stream. It waits for a part of a snapshot to be in the table, so that a large
+// snapshot is not in memory twice.
 func (e *Edge) tell(s *following, m toEdge) {
 	if m.Part == nil {
 		e.told.push(told{stream: s.number, toEdge: m})
