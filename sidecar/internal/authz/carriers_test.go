@@ -195,6 +195,9 @@ func carriedNames(carrier, name string) map[string]string {
 		out["behind an ampersand"] = "a=b&" + name
 		out["behind a slash and an ampersand"] = "a=b/c&" + name
 	}
+	for how, odd := range oddNames(carrier, name) {
+		out[how] = odd
+	}
 	if carrier == carriedCookie {
 		octal := ""
 		for i := range len(name) {
@@ -214,6 +217,40 @@ func carriedNames(carrier, name string) map[string]string {
 		out["behind a blank"] = "a=b " + name
 		out["behind a quote"] = `a="b"` + name
 		out["behind a version"] = "$Version=1; " + name
+	}
+	return out
+}
+
+// oddNames returns spellings of a name for decoders of which some are known: those of CGI.pm, of other escapes and of
+// bytes that are no text.
+func oddNames(carrier, name string) map[string]string {
+	wide := func(s string) (out string) {
+		for i := range len(s) {
+			out += fmt.Sprintf("%%u%04x", s[i])
+		}
+		return out
+	}
+	out := map[string]string{}
+	switch carrier {
+	case carriedCookie:
+		out["escape of CGI.pm"] = wide(name[:1]) + name[1:]
+		out["each letter an escape of CGI.pm"] = wide(name)
+	case carriedMultipart:
+		out["escape of CGI.pm"] = wide(name[:1]) + name[1:]
+		return out
+	case carriedQuery:
+	default:
+		return out
+	}
+	out["escape of CGI.pm, escaped"] = strings.ReplaceAll(wide(name), "%", "%25")
+	if len(name) > 2 {
+		out["escape that nobody knows"] = name[:1] + fmt.Sprintf("%%25x%x", name[1]) + name[2:]
+		out["byte of Latin-1"] = name[:2] + "%FE" + name[3:]
+		out["letter of another alphabet"] = name[:2] + "%C3%BE" + name[3:]
+		out["control character within"] = name[:2] + "%01" + name[2:]
+	}
+	if len(name) > 2 && carrier == carriedCookie {
+		out["hexadecimal escape"] = name[:1] + fmt.Sprintf(`\x%02x`, name[1]) + name[2:]
 	}
 	return out
 }

@@ -154,6 +154,12 @@ func isCookie(name, folded string, starts bool) bool {
 	if is(strings.TrimSpace(name)) {
 		return true
 	}
+	if odd(name) {
+		wide, _ := cutAny(decodeEscapes(name), "[")
+		if is(wide) || couldStart(wide, folded, func(r rune) bool { return starts || '0' <= r && r <= '9' }) {
+			return true
+		}
+	}
 	if name = strings.TrimLeft(name, " "); !strings.ContainsAny(name, " +[%") {
 		return false
 	}

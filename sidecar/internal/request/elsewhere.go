@@ -68,7 +68,7 @@ func (s *Sources) ownCookie(name string) bool {
 // where the cookie has another name, so it counts for each cookie that its value fits.
 func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out *[]Credential) *Problem {
 	named, strict := place.is(p), place.In == InCookie && p.in == ofMatrix && !strings.Contains(p.value, "/")
-	if !named && !(strict && p.reads(func(n string) bool { return n == "jsessionid" })) {
+	if !named && !(strict && p.reads(jsessionid, func(n string) bool { return n == "jsessionid" })) {
 		return nil
 	}
 	what := "the parameter " + place.Name + ", which has the name of a place with a credential,"
@@ -96,6 +96,9 @@ func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out
 	}
 	return nil
 }
+
+// jsessionid returns the name of the session in a path.
+func jsessionid() []string { return []string{"jsessionid"} }
 
 // ofPlace returns the credential that a value is in a place, nil when no source fits it or the place is not reached.
 func (s *Sources) ofPlace(place *namedPlace, value string, path *Path) *Credential {
@@ -126,7 +129,7 @@ func (n *namedPlace) is(p *parameter) bool {
 		name := spell(p.name, false)
 		return name.below(n.path)
 	}
-	return p.reads(func(name string) bool {
+	return p.reads(func() []string { return []string{n.folded} }, func(name string) bool {
 		return foldsTo(name, n.folded) || n.Starts && strings.HasPrefix(FoldField(name), n.folded)
 	})
 }

@@ -57,6 +57,15 @@ func decodeOnce(s string, accept func(byte) bool) (out string, bad bool) {
 	return b.String(), bad
 }
 
+// decodeEscapes decodes each escape that some parser of names is known to read.
+func decodeEscapes(name string) string {
+	name = decodeWide(decodeAgain(name))
+	if strings.Contains(name, `\`) {
+		name = decodeOctal(name)
+	}
+	return name
+}
+
 // decodeWide decodes the escapes "%u0073", which CGI.pm and ASP read. Others stay.
 func decodeWide(s string) string {
 	if !strings.Contains(s, "%u") && !strings.Contains(s, "%U") {

@@ -88,7 +88,7 @@ func (set *FieldSet) Has(name string) bool {
 			}
 		}
 	}
-	return false
+	return set.namesOddly(name)
 }
 
 // equals reports whether a name, as a whole, is one of the set.
@@ -157,7 +157,7 @@ type nameWord struct {
 
 // spell reads a name in one pass.
 func spell(name string, forms bool) spelled {
-	if name = decodeAgain(name); !ascii(name) {
+	if name = decodeEscapes(name); !ascii(name) {
 		name = foldCase(foldForms(name))
 	}
 	lastClosed := strings.LastIndexByte(name, ']')

@@ -39,7 +39,7 @@ func (r *Request) keysOf(in carrier) (ks Keys, bad *Problem) {
 		if p.name == "" {
 			return
 		}
-		p.reads(func(name string) bool {
+		p.reads(frameworkNames, func(name string) bool {
 			ks.note(p.in, name)
 			return false
 		})
@@ -65,6 +65,11 @@ func (ks *Keys) note(in carrier, name string) {
 	case in != ofCookies && (name == "access_token" || name == "bearer_token"):
 		ks.Tokens = appendNew(ks.Tokens, name)
 	}
+}
+
+// frameworkNames returns the names that note knows.
+func frameworkNames() []string {
+	return append(headers.OverrideQuery(), "method", "httpmethod", "access_token", "bearer_token")
 }
 
 // replacesMethod reports whether a parameter with this name, in lower case, replaces the method.

@@ -193,15 +193,21 @@ func hasCookieWithin(pair string) bool {
 }
 
 // reads reports whether is holds for a name that some framework makes of that of the parameter.
-func (p *parameter) reads(is func(name string) bool) bool { return readsAs(p.name, is) }
+func (p *parameter) reads(known func() []string, is func(name string) bool) bool {
+	return readsAs(p.name, known, is)
+}
 
 // readsAs reports whether is holds for a name, in lower case, that some framework makes of the name of a parameter:
-// decoded, up to NUL, as PHP corrects it, between brackets (Rack, qs), before a converter of Zope, without quotes.
-func readsAs(name string, is func(name string) bool) bool {
+// decoded, up to NUL, as PHP corrects it, between brackets (Rack, qs), before a converter of Zope, without quotes. Of
+// the known names it also takes each that an odd name could be.
+func readsAs(name string, known func() []string, is func(name string) bool) bool {
 	if plainName(name) {
 		return is(foldCase(name))
 	}
-	name = decodeAgain(strings.ReplaceAll(name, "+", " "))
+	name = decodeEscapes(strings.ReplaceAll(name, "+", " "))
+	if oddly(name, known, is) {
+		return true
+	}
 	if !ascii(name) {
 		name = foldForms(name)
 	}

@@ -119,7 +119,7 @@ func mentionsKey(pair, folded string) bool {
 	}
 	for part := range strings.FieldsFuncSeq(pair+"&"+full, func(r rune) bool { return r == '&' || r == ';' || r == '?' }) {
 		k, _, _ := strings.Cut(part, "=")
-		if readsAs(k, func(name string) bool { return foldsTo(name, folded) }) {
+		if readsAs(k, func() []string { return []string{folded} }, func(name string) bool { return foldsTo(name, folded) }) {
 			return true
 		}
 	}

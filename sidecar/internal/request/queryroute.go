@@ -63,6 +63,14 @@ func routeKeyOf(name string) (key routeKey, known bool) {
 	return routeKey{}, false
 }
 
+// routeNames returns the names that routeKeyOf knows.
+func routeNames() []string {
+	return []string{
+		"rest_route", "pagename", "r", "route", "_route_", "_url", "routestring", "kohana_uri", "controller", "it",
+		"__elgg_uri", "q", "s", "p", "cmd", "_action", "_astroaction", "/remote", "action", "url",
+	}
+}
+
 // stepOf returns the step that a parameter of Zope adds to the path, "" for another parameter.
 func stepOf(name, value string) string {
 	head, zope := zopeRoute(name)
@@ -127,12 +135,12 @@ func (p *Path) Route(r *Request, write bool, named []string) {
 	p.addErrorPage(r.Query)
 	image := p.nextImage()
 	r.parameters(ofCookies|ofQuery, func(q parameter) {
-		found := q.reads(func(name string) bool { return slices.Contains(named, name) })
+		found := q.reads(func() []string { return named }, func(name string) bool { return slices.Contains(named, name) })
 		if found {
 			p.addNamed(q.text())
 			return
 		}
-		q.reads(func(name string) bool {
+		q.reads(routeNames, func(name string) bool {
 			key, known := routeKeyOf(name)
 			if known {
 				p.addKnown(key, q.text())
