@@ -98,7 +98,10 @@ func (tr tour) run(t *testing.T) (made []string) {
 	script := ""
 	for _, b := range tr {
 		if b.until != "" {
-			script += "for i in $(seq 180); do if " + free.Replace(b.until) + "; then break; fi; sleep 1; done\n"
+			script += "tries=0; until " + free.Replace(b.until) + `
+do tries=$((tries+1)); [ $tries -lt 180 ] || { echo "three minutes passed before a block could run"; exit 1; }; sleep 1
+done
+`
 		}
 		script += "echo '@@ block'\n" + free.Replace(b.script)
 	}
@@ -276,13 +279,15 @@ func binaries(t *testing.T, ports map[string]string) string {
 			t.Fatalf("building %s: %v\n%s", pkg, err, out)
 		}
 	}
-	edits := " -e 's/^envoy:$/envoy:\\\n  check_timeout: 10s/'"
+	edits := ""
 	for from, to := range ports {
-		edits += " -e s/:" + from + "/:" + to + "/"
+		edits += " -e 's/\\([: ]\\)" + from + "$/\\1" + to + "/' -e s/:" + from + "/:" + to + "/"
 	}
+	slow := " -e 's/^envoy:$/envoy:\\\n  check_timeout: 10s/'"
 	command := "'" + filepath.Join(hidden, "scimward") + "'"
 	wrapper := "#!/bin/sh\n[ \"$1\" = init ] || exec " + command + " \"$@\"\n" + // exec passes signals on
-		command + " \"$@\" || exit $?\n[ ! -f \"$2/scimward.yaml\" ] || sed -i.bak" + edits + " \"$2/scimward.yaml\"\n"
+		command + " \"$@\" || exit $?\n[ ! -f \"$2/scimward.yaml\" ] || sed -i.bak" + slow + edits + " \"$2/scimward.yaml\"\n" +
+		"find \"$2\" -mindepth 2 -name '*.yaml' -exec sed -i.bak" + edits + " {} +\n"
 	if err := os.WriteFile(filepath.Join(bin, "scimward"), []byte(wrapper), 0o700); err != nil {
 		t.Fatal(err)
 	}
