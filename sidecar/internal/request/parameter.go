@@ -80,9 +80,8 @@ func inPath(raw string, in carrier, f func(parameter)) {
 // inLongMatrix calls f with the parameters behind the first semicolon of a path that reach beyond its segment: all of
 // them are the query for Fastify 4 (useSemicolonDelimiter).
 func inLongMatrix(raw string, f func(parameter)) {
-	text, _ := collapse(raw)
-	_, query, _ := strings.Cut(text, ";")
-	end := strings.IndexFunc(query, separates)
+	_, query, _ := strings.Cut(decodedPath(raw), ";")
+	end := strings.IndexFunc(query, endsSegment)
 	if end < 0 {
 		return
 	}
@@ -99,11 +98,20 @@ func endsMatrix(c rune) bool { return c == ';' || c == ',' || c == '&' }
 // eachSegment calls f with the segments of a raw path, decoded, and what follows their first semicolon. ThinkPHP reads
 // "|" as a slash.
 func eachSegment(raw string, f func(segment, matrix string)) {
-	text, _ := collapse(raw)
-	for segment := range strings.FieldsFuncSeq(text, func(c rune) bool { return separates(c) || c == '|' }) {
+	for segment := range strings.FieldsFuncSeq(decodedPath(raw), endsSegment) {
 		segment, matrix, _ := strings.Cut(segment, ";")
 		f(segment, matrix)
 	}
+}
+
+func endsSegment(c rune) bool { return separates(c) || c == '|' }
+
+// decodedPath is a path or a route without escapes. The path of a request has no control characters, but a route may.
+func decodedPath(raw string) string {
+	if text, ok := collapse(raw); ok {
+		return text
+	}
+	return decodeAgain(raw)
 }
 
 // eachPair calls f with every name and value of a query, as sent. A semicolon ends a parameter for some.

@@ -118,7 +118,7 @@ func (p *Path) split(text string) {
 // skipFronts marks the pieces that a framework puts before the path that it runs, or behind it: it may read nothing
 // there.
 func (p *Path) skipFronts() {
-	data, under := p.ends("page-data"), p.lastUnderscore()
+	data := p.ends("page-data")
 	for i := range p.pieces {
 		to := 0
 		switch p.pieces[i].name {
@@ -126,12 +126,6 @@ func (p *Path) skipFronts() {
 			if next := p.after(i); next < len(p.pieces) && p.pieces[next].name == "data" {
 				to = p.after(next) + 1
 			}
-		case "static": // Stapler: Jenkins serves "/static/ANY/account" as /account
-			if next := p.after(i); next+1 < len(p.pieces) {
-				to = next + 1
-			}
-		case "s": // Jira and Confluence forward "/s/ANY/…/_/account" to /account
-			to, under = under+1, -1
 		case "page-data": // Gatsby: "/page-data/account/page-data.json"
 			if data {
 				to = i + 1
@@ -141,16 +135,6 @@ func (p *Path) skipFronts() {
 			p.pieces[i].blank = true
 		}
 	}
-}
-
-// lastUnderscore returns the index of the last piece "_" that another follows, -1 when none is.
-func (p *Path) lastUnderscore() int {
-	for i := len(p.pieces) - 2; i > 0; i-- {
-		if p.pieces[i].name == "_" {
-			return i
-		}
-	}
-	return -1
 }
 
 // after returns the index of the first piece behind the one at i that has a name, len(p.pieces) when none has.

@@ -176,17 +176,19 @@ func (p *Path) nextImage() bool {
 func FoldParameter(name string) string { return foldCase(phpName(name)) }
 
 // addErrorPage adds the paths in the query of an error page of IIS, "404;http://HOST/PATH". Bitrix reads one on every
-// server (modules/main/include/urlrewrite.php): the first with http, and otherwise the first with https.
+// server (modules/main/include/urlrewrite.php): the first with http, and otherwise the first with https, behind the
+// first slash that is no escape. A path may be as long as the query, so only the first of each form counts.
 func (p *Path) addErrorPage(query string) {
 	if !strings.Contains(query, "http") {
 		return
 	}
-	for rest, found := unescapeForm(query), true; found; {
-		_, rest, found = strings.Cut(rest, ";http")
-		address, is := strings.CutPrefix(strings.TrimPrefix(rest, "s"), "://")
-		if _, path, inPath := strings.Cut(address, "/"); is && inPath {
-			path, _ = cutAny(path, "?#")
-			p.addRoute(path, anyFolder)
+	for _, text := range [...]string{query, unescapeForm(query)} {
+		for _, mark := range [...]string{"404;http://", "404;https://", ";http://", ";https://"} {
+			_, address, _ := strings.Cut(text, mark)
+			if _, path, inPath := strings.Cut(address, "/"); inPath {
+				path, _ = cutAny(path, "?#")
+				p.addRoute(path, anyFolder)
+			}
 		}
 	}
 }

@@ -271,14 +271,16 @@ func named(text, name string) bool {
 	if name == version {
 		return len(text) > 1 && text[0] == 'v' && strings.Trim(text[1:], "0123456789") == ""
 	}
-	prefix, ok := strings.CutSuffix(name, starts)
-	return text == name || sameWords(text, prefix, ok)
+	if prefix, ok := strings.CutSuffix(name, starts); ok {
+		return strings.HasPrefix(text, prefix)
+	}
+	return text == name || sameWords(text, name)
 }
 
-// sameWords reports whether text, up to its parameters, has the letters and digits of a folded name, or with prefix
-// starts with them, whatever signs are between: CakePHP, Laminas, Nette and Phalcon run the action editProfile for
-// "edit-profile" and for "edit_profile", and OpenCart and WordPress drop every sign.
-func sameWords(text, name string, prefix bool) bool {
+// sameWords reports whether text, up to its parameters, has the letters and digits of a folded name, whatever signs
+// are between: CakePHP, Laminas, Nette and Phalcon run the action editProfile for "edit-profile" and "edit_profile",
+// and OpenCart and WordPress drop every sign.
+func sameWords(text, name string) bool {
 	found := false
 	for i := 0; i < len(text) && text[i] != ';' && text[i] != '#' && text[i] != '?'; i++ {
 		c := text[i]
@@ -291,10 +293,7 @@ func sameWords(text, name string, prefix bool) bool {
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}
-		switch {
-		case name == "":
-			return prefix && found
-		case name[0] != c:
+		if name == "" || name[0] != c {
 			return false
 		}
 		name, found = name[1:], true
