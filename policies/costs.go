@@ -25,6 +25,7 @@ type cost struct {
 	made   int // bytes
 	steps  int
 	digits int
+	wrong  string // why the operands are refused whatever they cost
 }
 
 // costs returns what bounds the calls of each builtin. Operands of another type than a builtin takes cost nothing,
@@ -36,11 +37,11 @@ func costs() map[string]func(operands []*ast.Term) cost {
 		"base64.encode": func(o []*ast.Term) cost { return cost{made: 2 * sizeOf(o[0])} },
 		"hex.encode":    func(o []*ast.Term) cost { return cost{made: 2 * sizeOf(o[0])} },
 		"regex.match":   func(o []*ast.Term) cost { return cost{steps: patternSize(textOf(o[0])) * sizeOf(o[1])} },
-		"glob.match":    func(o []*ast.Term) cost { return cost{steps: sizeOf(o[0]) * sizeOf(o[2])} },
+		"glob.match":    func(o []*ast.Term) cost { return cost{steps: globSteps(textOf(o[0]), sizeOf(o[2]))} },
 		"product":       func(o []*ast.Term) cost { return cost{digits: digitsIn(o[0])} },
 	}
 	all["object.subset"] = subsetCost
-	all["to_number"] = func(o []*ast.Term) cost { return cost{digits: len(textOf(o[0]))} }
+	all["to_number"] = toNumberCost
 	for _, name := range []string{"json.filter", "json.remove"} {
 		all[name] = func(o []*ast.Term) cost { return cost{made: levelSize * namesIn(o[1])} }
 	}
@@ -75,6 +76,8 @@ func boundCosts() int {
 
 func (c cost) check(name string) error {
 	switch {
+	case c.wrong != "":
+		return costly("%s: %s", name, c.wrong)
 	case c.made > maxMade:
 		return costly("%s: the text or list that it makes has more than %d bytes", name, maxMade)
 	case c.steps > maxSteps:
@@ -90,6 +93,35 @@ func (c cost) check(name string) error {
 type costError struct{ error }
 
 func costly(format string, args ...any) error { return costError{fmt.Errorf(format, args...)} }
+
+// toNumberCost refuses what JSON does not write: "0x1p-1000000" is a number of the engine that takes a minute.
+func toNumberCost(o []*ast.Term) cost {
+	text := textOf(o[0])
+	if strings.ContainsAny(text, "xXpP_") {
+		return cost{wrong: "the text is no number as JSON writes it"}
+	}
+	return cost{digits: len(text)}
+}
+
+// globSteps returns how often a search may look at a character of the pattern: each star may end at each character of
+// the text, and each list in braces is tried for each of its words.
+func globSteps(pattern string, text int) int {
+	steps, words := len(pattern)+1, 1
+	times := func(n int) { steps = min(steps*n, maxSteps+1) }
+	for i := range len(pattern) {
+		switch c := pattern[i]; {
+		case c == '*' && (i == 0 || pattern[i-1] != '*'):
+			times(text + 1)
+		case c == '{':
+			words = 1
+		case c == ',':
+			words++
+		case c == '}':
+			times(words)
+		}
+	}
+	return max(steps, min((len(pattern)+1)*text, maxSteps+1))
+}
 
 // What an element of an array takes, in bytes: a place there, and about its text.
 const (

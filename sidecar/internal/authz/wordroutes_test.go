@@ -88,6 +88,7 @@ func TestCostOfErrorPages(t *testing.T) {
 		r := appReq("GET", "/x", of("bare"))
 		r.Query = strings.Repeat(again, 59_000/len(again))
 		got := testing.Benchmark(func(b *testing.B) {
+			b.Helper()
 			for b.Loop() {
 				k.Decide(t.Context(), r)
 			}
