@@ -122,7 +122,7 @@ func TestUnjudgedPlace(t *testing.T) {
 
 ok if {
 	input.resource.title
-	inner with input.resource.title as "x"
+	inner with input.resource.title as "y"
 }
 `,
 			`policy/a.rego:3: eval_builtin_error`,
