@@ -167,6 +167,7 @@ func FuzzReadings(f *testing.F) {
 	for _, path := range []string{
 		"/en/account/profile", "/%20/account/profile", "/a%252Fb/account/profile", "/users/;7/email", "/users%2F7%2Femail",
 		"/account%E2%88%95email", "/acc%C2%ADount/email", "/x/%E2%80%A5/account/email", "/account/email%3Fx", "/%EF%BC%85%32F",
+		"/acc%C2%ADountemail",
 		"/proxy/https%3A%2F%2Fhost%2F", "/100%25/a", "/a;b/c.d/", "/%ff", "//", "/.",
 	} {
 		f.Add(path, uint8(3))

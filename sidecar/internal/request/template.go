@@ -88,14 +88,17 @@ func (t Template) Covers(p *Path) bool { return t.match(p, true) }
 func (t Template) Matches(p *Path) bool { return t.match(p, false) }
 
 func (t Template) match(p *Path, below bool) bool {
-	return t.walk(p.pieces, p.dots, 1, below).at >= 0 || t.spelled(p.pieces) || t.index > 0 && t.inFolder(p)
+	return t.walk(p.pieces, p.dots, 1, below).at >= 0 || t.spelled(p.pieces, below) || t.index > 0 && t.inFolder(p)
 }
 
 // spelled reports whether the pieces are the names without a look at the slashes, as WPGraphQL compares paths:
-// "/gra/phql" is "/graphql" (Router::is_graphql_http_request).
-func (t Template) spelled(pieces []piece) bool {
+// "/gra/phql" is "/graphql" (Router::is_graphql_http_request). With below, more pieces may follow.
+func (t Template) spelled(pieces []piece, below bool) bool {
 	rest := t.joined
 	for i := range pieces {
+		if below && rest == "" {
+			break
+		}
 		var found bool
 		if rest, found = strings.CutPrefix(rest, pieces[i].name); !found || pieces[i].soft {
 			return false
