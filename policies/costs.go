@@ -94,7 +94,8 @@ type costError struct{ error }
 
 func costly(format string, args ...any) error { return costError{fmt.Errorf(format, args...)} }
 
-// toNumberCost refuses what JSON does not write: "0x1p-1000000" is a number of the engine that takes a minute.
+// toNumberCost refuses what JSON does not write. The engine takes "0x1p-1000000" for a number too, and needs a minute
+// to compute with it.
 func toNumberCost(o []*ast.Term) cost {
 	text := textOf(o[0])
 	if strings.ContainsAny(text, "xXpP_") {

@@ -139,15 +139,18 @@ func mostlyASCII(name string) bool {
 }
 
 // oddly reports whether is holds for a known name that an odd name, or what stands in it before the first brackets,
-// could be.
-func oddly(name string, known func() []string, is func(name string) bool) bool {
+// could be. It asks about each of them, as is may note what it gets: "%81action" could be "_action" and "action".
+func oddly(name string, known func() []string, is func(name string) bool) (found bool) {
 	if !odd(name) {
 		return false
 	}
 	first := firstName(name)
-	return slices.ContainsFunc(known(), func(k string) bool {
-		return (couldBe(name, k) || first != name && couldBe(first, k)) && is(k)
-	})
+	for _, k := range known() {
+		if (couldBe(name, k) || first != name && couldBe(first, k)) && is(k) {
+			found = true
+		}
+	}
+	return found
 }
 
 // namesOddly reports whether a part of an odd name could be one of the set.

@@ -34,8 +34,8 @@ type parameter struct {
 	name, value string
 }
 
-// parameters calls f with each parameter of the carriers. It is the only reader of each of them for what may be in
-// several; a rule then asks [parameter.reads] for the name.
+// parameters calls f with each parameter of the carriers. Whatever may be in several of them is looked for here; a
+// rule then asks [parameter.reads] for the name. The readers of a carrier's own places are apart: they refuse odd forms.
 func (r *Request) parameters(in carrier, f func(parameter)) {
 	if in&ofCookies != 0 {
 		r.Headers.eachCookie(func(name, value string) { f(parameter{ofCookies, name, value}) })
