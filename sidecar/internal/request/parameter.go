@@ -35,7 +35,8 @@ type parameter struct {
 }
 
 // parameters calls f with each parameter of the carriers. Whatever may be in several of them is looked for here; a
-// rule then asks [parameter.reads] for the name. The readers of a carrier's own places are apart: they refuse odd forms.
+// rule then asks [parameter.reads] for the name. The readers of a place in its own carrier are apart: they refuse
+// odd forms.
 func (r *Request) parameters(in carrier, f func(parameter)) {
 	if in&ofCookies != 0 {
 		r.Headers.eachCookie(func(name, value string) { f(parameter{ofCookies, name, value}) })
