@@ -33,9 +33,9 @@ type app struct {
 	discover  time.Time
 	challenge string
 	// encodedSlashes lets paths with an escaped slash or backslash pass.
-	encodedSlashes  bool
-	routeParameters []string // folded
-	owners          *lru.Cache[credentialHash, Caller]
+	encodedSlashes bool
+	routers        *request.Routers
+	owners         *lru.Cache[credentialHash, Caller]
 
 	sharedWith    []string
 	unprovisioned Unprovisioned
@@ -65,9 +65,7 @@ func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]
 		p.exempt[subject.FoldUserName(name)] = true
 	}
 	p.sources = request.NewSources(sources, o.IgnoreSchemes)
-	for _, name := range o.RouteParameters {
-		p.routeParameters = append(p.routeParameters, request.FoldParameter(name))
-	}
+	p.routers = request.NewRouters(o.RouteParameters)
 	for _, prefix := range o.Streams {
 		p.streams = append(p.streams, stream{prefix: prefix, path: request.NewPrefix(prefix)})
 	}

@@ -70,7 +70,9 @@ func (p *app) readRoute(r *request.Request) (request.Path, request.Keys, *reques
 	}
 	r.Query = path.Query(r.Query)
 	write := r.Method != http.MethodGet && r.Method != http.MethodHead || r.HasBody()
-	path.Route(r, write, p.routeParameters)
+	if bad := path.Route(r, write, p.routers); bad != nil {
+		return path, request.Keys{}, bad
+	}
 	keys, bad := r.Keys()
 	return path, keys, bad
 }

@@ -64,13 +64,24 @@ func (s *Sources) ownCookie(name string) bool {
 	return slices.ContainsFunc(s.cookies, func(c Source) bool { return c.names(name) })
 }
 
-// fromParameter reads a parameter that may be of a place. The path parameter of Jetty and Tomcat stays "jsessionid"
-// where the cookie has another name, so it counts for each cookie that its value fits.
+// fromParameter reads a parameter that may be of a place. What it finds is a credential the application may know, and
+// what no source fits is mostly something else with the same name:
+//
+//	place    carrier          value that no source fits   value that the application does not know
+//	cookie   matrix           refused                     refused, as for a cookie
+//	cookie   query, segments  passes                      passes
+//	query    each             passes                      passes
+//	body     each             passes                      passes; a typed name is looked up like that of the body
+//
+// The path parameter of Jetty and Tomcat stays "jsessionid" where the cookie has another name, so it counts for each
+// cookie that its value fits; it passes when none does.
 func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out *[]Credential) *Problem {
-	named, strict := place.is(p), place.In == InCookie && p.in == ofMatrix && !strings.Contains(p.value, "/")
-	if !named && !(strict && p.reads(jsessionid, func(n string) bool { return n == "jsessionid" })) {
+	named := place.namedBy(p)
+	session := place.In == InCookie && p.in == ofMatrix && !strings.Contains(p.value, "/")
+	if !named && !(session && p.isServletSession()) {
 		return nil
 	}
+	asCookie := named && session
 	what := "the parameter " + place.Name + ", which has the name of a place with a credential,"
 	if named && place.In == InCookie && p.in == ofQuery && strings.Contains(decodeAgain(p.name), ":") {
 		return problem(400, ReasonQuery, what+" has a converter of Zope, which may decode it")
@@ -83,22 +94,33 @@ func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out
 		}
 		fits = true
 		src := &s.all[c.Source]
-		c.Merged, c.Ordinary = src.Typed, !(named && strict) && (!src.Typed || p.in == ofCookies)
+		c.Merged = src.Typed
+		c.Ordinary = !asCookie && (p.in == ofCookies || !src.Typed)
 		switch {
 		case src.Typed || plainValue(v, true) || src.words(v) || p.in == ofCookies && plainText(v):
 			*out = appendNew(*out, *c)
-		case p.in != ofCookies && p.in != ofSegments: // most cookies and segments are something else
+		case p.in == ofCookies || p.in == ofSegments: // no credential has such characters, and most of these have none
+		default:
 			return problem(400, p.reason(), what+" has characters that no credential has")
 		}
 	}
-	if named && strict && !fits {
+	if asCookie && !fits {
 		return problem(401, ReasonInvalid, what+" contains no credential of this application")
 	}
 	return nil
 }
 
-// jsessionid returns the name of the session in a path.
-func jsessionid() []string { return []string{"jsessionid"} }
+// isServletSession reports whether the parameter has the name that the specification of
+// Jakarta Servlet gives to the session in a path.
+func (p *parameter) isServletSession() bool {
+	const name = "jsessionid"
+	for reading := range p.readings(func() []string { return []string{name} }) {
+		if reading == name {
+			return true
+		}
+	}
+	return false
+}
 
 // ofPlace returns the credential that a value is in a place, nil when no source fits it or the place is not reached.
 func (s *Sources) ofPlace(place *namedPlace, value string, path *Path) *Credential {
@@ -123,15 +145,18 @@ func (p *parameter) reason() string {
 	return ReasonPath
 }
 
-// is reports whether some framework takes the parameter for the one of the place.
-func (n *namedPlace) is(p *parameter) bool {
+// namedBy reports whether some framework takes the parameter for the one of the place.
+func (n *namedPlace) namedBy(p *parameter) bool {
 	if n.path != nil {
 		name := spell(p.name, false)
 		return name.below(n.path)
 	}
-	return p.reads(func() []string { return []string{n.folded} }, func(name string) bool {
-		return foldsTo(name, n.folded) || n.Starts && strings.HasPrefix(FoldField(name), n.folded)
-	})
+	for name := range p.readings(func() []string { return []string{n.folded} }) {
+		if foldsTo(name, n.folded) || n.Starts && strings.HasPrefix(FoldField(name), n.folded) {
+			return true
+		}
+	}
+	return false
 }
 
 // foldsTo is FoldField(name) == folded. It takes no memory for ASCII.

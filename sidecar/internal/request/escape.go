@@ -59,11 +59,23 @@ func decodeOnce(s string, accept func(byte) bool) (out string, bad bool) {
 
 // decodeEscapes decodes each escape that some parser of names is known to read.
 func decodeEscapes(name string) string {
-	name = decodeWide(decodeAgain(name))
+	name = decodeMixed(name)
 	if strings.Contains(name, `\`) {
 		name = decodeOctal(name)
 	}
 	return name
+}
+
+// decodeMixed decodes both forms of escapes, "%6f" and "%u006f", as often as some chain of parsers might.
+func decodeMixed(s string) string {
+	for range maxDecodes {
+		d := decodeWide(decodeAgain(s))
+		if d == s {
+			break
+		}
+		s = d
+	}
+	return s
 }
 
 // decodeWide decodes the escapes "%u0073", which CGI.pm and ASP read. Others stay.

@@ -314,7 +314,7 @@ func (b *bodyReader) name(name string, top bool) {
 		b.bad = problem(400, ReasonBody, "a field of the body has a name with control characters or bad UTF-8")
 	default:
 		b.names = append(b.names, name)
-		b.override = b.override || top && readsAs(name, frameworkNames, replacesMethod)
+		b.override = b.override || top && overrides(name)
 	}
 }
 

@@ -39,10 +39,9 @@ func (r *Request) keysOf(in carrier) (ks Keys, bad *Problem) {
 		if p.name == "" {
 			return
 		}
-		p.reads(frameworkNames, func(name string) bool {
+		for name := range p.readings(frameworkNames) {
 			ks.note(p.in, name)
-			return false
-		})
+		}
 		if p.in != ofQuery {
 			return
 		}
@@ -60,20 +59,34 @@ func (ks *Keys) note(in carrier, name string) {
 	switch {
 	case replacesMethod(name):
 		ks.Override, ks.MayOverride = in.String(), in.String()
-	case in != ofCookies && (name == "method" || name == "httpmethod" || name == "http_method"):
+	case in != ofCookies && slices.Contains(mayReplaceMethod(), name):
 		ks.MayOverride = in.String()
-	case in != ofCookies && (name == "access_token" || name == "bearer_token"):
+	case in != ofCookies && slices.Contains(accessTokens(), name):
 		ks.Tokens = appendNew(ks.Tokens, name)
 	}
 }
 
+func mayReplaceMethod() []string { return []string{"method", "httpmethod", "http_method"} }
+
+func accessTokens() []string { return []string{"access_token", "bearer_token"} }
+
 // frameworkNames returns the names that note knows.
 func frameworkNames() []string {
-	return append(headers.OverrideQuery(), "method", "httpmethod", "access_token", "bearer_token")
+	return slices.Concat(headers.OverrideQuery(), mayReplaceMethod(), accessTokens())
 }
 
 // replacesMethod reports whether a parameter with this name, in lower case, replaces the method.
 func replacesMethod(name string) bool { return slices.Contains(headers.OverrideQuery(), name) }
+
+// overrides reports whether some framework takes a field of the body with this name for the method.
+func overrides(name string) bool {
+	for reading := range readings(name, frameworkNames) {
+		if replacesMethod(reading) {
+			return true
+		}
+	}
+	return false
+}
 
 // firstName is the variable that Rack and qs make of a name: what stands before and between its first brackets
 // ("user[email]", "[access_token]", "_method]").

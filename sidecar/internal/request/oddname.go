@@ -41,13 +41,17 @@ func couldBe(name, known string) bool {
 
 // couldStart is couldBe for a name that goes on behind the known one with characters that goesOn takes.
 func couldStart(name, known string, goesOn func(rune) bool) bool {
-	if !odd(name) || len(name) > MaxFieldName {
+	if !odd(name) {
 		return false
 	}
 	var room [maxOddKnown]rune
 	m := oddMatch{known: room[:0], any: mostlyASCII(name)}
 	for _, r := range known {
-		if len(m.known) < maxOddKnown && (r >= utf8.RuneSelf || !between(byte(r))) {
+		switch {
+		case r < utf8.RuneSelf && between(byte(r)):
+		case len(m.known) == maxOddKnown:
+			goesOn = func(rune) bool { return true } // the rest may be anything
+		default:
 			m.known = append(m.known, r)
 		}
 	}
@@ -71,6 +75,9 @@ func couldStart(name, known string, goesOn func(rune) bool) bool {
 
 // oddMatch reads an odd name. Bit j of at[n] says that in some reading, the first j characters of the known name are
 // read, and the next n letters may belong to an escape.
+//
+// "%u0073e" and the known "se": "%" may be nothing or "s", so 0 and 1 are in at[5]. Each of "u0073" is a letter of the
+// escape, so they go down to at[0], where "e" makes 2 of 1: the name is read.
 type oddMatch struct {
 	known []rune
 	any   bool
@@ -138,19 +145,18 @@ func mostlyASCII(name string) bool {
 	return beyond <= within
 }
 
-// oddly reports whether is holds for a known name that an odd name, or what stands in it before the first brackets,
-// could be. It asks about each of them, as is may note what it gets: "%81action" could be "_action" and "action".
-func oddly(name string, known func() []string, is func(name string) bool) (found bool) {
+// couldBeOf returns each known name that an odd name, or what stands in it before the first brackets, could be.
+func couldBeOf(name string, known func() []string) (list []string) {
 	if !odd(name) {
-		return false
+		return nil
 	}
 	first := firstName(name)
 	for _, k := range known() {
-		if (couldBe(name, k) || first != name && couldBe(first, k)) && is(k) {
-			found = true
+		if couldBe(name, k) || first != name && couldBe(first, k) {
+			list = append(list, k)
 		}
 	}
-	return found
+	return list
 }
 
 // namesOddly reports whether a part of an odd name could be one of the set.

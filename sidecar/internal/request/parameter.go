@@ -1,6 +1,7 @@
 package request
 
 import (
+	"iter"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,7 +13,7 @@ const (
 	ofCookies  carrier = 1 << iota // PHP's $_REQUEST has them without a request_order; ASP.NET, Zope, Hertz and Fiber too
 	ofQuery                        // Zope and ColdFusion look for a cookie there first
 	ofMatrix                       // ";name=value" of a segment: the session of a servlet container
-	ofSegments                     // "/name/value": ThinkPHP, Yii 1 and Zend Framework 1 write parameters so
+	ofSegments                     // "/name/value": Yii 1, Zend Framework 1, ThinkPHP ("/x-name/value" too)
 )
 
 // String is for people.
@@ -73,6 +74,9 @@ func inPath(raw string, in carrier, f func(parameter)) {
 			if before != "" {
 				f(parameter{ofSegments, before, segment})
 			}
+			if last := lastWord(before); last != before && last != "" {
+				f(parameter{ofSegments, last, segment})
+			}
 			before = segment
 		})
 	}
@@ -82,7 +86,7 @@ func inPath(raw string, in carrier, f func(parameter)) {
 // them are the query for Fastify 4 (useSemicolonDelimiter).
 func inLongMatrix(raw string, f func(parameter)) {
 	_, query, _ := strings.Cut(decodedPath(raw), ";")
-	end := strings.IndexFunc(query, endsSegment)
+	end := strings.IndexFunc(query, separates)
 	if end < 0 {
 		return
 	}
@@ -96,16 +100,22 @@ func inLongMatrix(raw string, f func(parameter)) {
 // endsMatrix reports whether a character ends a parameter of a segment. Fastify 4 splits at "&".
 func endsMatrix(c rune) bool { return c == ';' || c == ',' || c == '&' }
 
-// eachSegment calls f with the segments of a raw path, decoded, and what follows their first semicolon. ThinkPHP reads
-// "|" as a slash.
+// eachSegment calls f with the segments of a raw path, decoded, and what follows their first semicolon.
 func eachSegment(raw string, f func(segment, matrix string)) {
-	for segment := range strings.FieldsFuncSeq(decodedPath(raw), endsSegment) {
+	for segment := range strings.FieldsFuncSeq(decodedPath(raw), separates) {
 		segment, matrix, _ := strings.Cut(segment, ";")
 		f(segment, matrix)
 	}
 }
 
-func endsSegment(c rune) bool { return separates(c) || c == '|' }
+// lastWord is the letters, digits and underscores at the end of text.
+func lastWord(text string) string {
+	i := len(text)
+	for i > 0 && nameByte(text[i-1]) {
+		i--
+	}
+	return text[i:]
+}
 
 // decodedPath is a path or a route without escapes. The path of a request has no control characters, but a route may.
 func decodedPath(raw string) string {
@@ -201,22 +211,29 @@ func hasCookieWithin(pair string) bool {
 	return false
 }
 
-// reads reports whether is holds for a name that some framework makes of that of the parameter.
-func (p *parameter) reads(known func() []string, is func(name string) bool) bool {
-	return readsAs(p.name, known, is)
+// readings yields the names that frameworks make of that of the parameter.
+func (p *parameter) readings(known func() []string) iter.Seq[string] { return readings(p.name, known) }
+
+// readings yields the names, in lower case, that frameworks make of the name of a parameter: decoded, up to NUL, as PHP
+// corrects it, between brackets (Rack, qs), before a converter of Zope, without quotes. Of the known names it also
+// yields each that an odd name could be.
+func readings(name string, known func() []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if plainName(name) {
+			yield(foldCase(name))
+			return
+		}
+		for _, n := range oddReadings(name, known) {
+			if !yield(n) {
+				return
+			}
+		}
+	}
 }
 
-// readsAs reports whether is holds for a name, in lower case, that some framework makes of the name of a parameter:
-// decoded, up to NUL, as PHP corrects it, between brackets (Rack, qs), before a converter of Zope, without quotes. Of
-// the known names it also takes each that an odd name could be.
-func readsAs(name string, known func() []string, is func(name string) bool) bool {
-	if plainName(name) {
-		return is(foldCase(name))
-	}
+func oddReadings(name string, known func() []string) []string {
 	name = decodeEscapes(strings.ReplaceAll(name, "+", " "))
-	if oddly(name, known, is) {
-		return true
-	}
+	list := couldBeOf(name, known)
 	if !ascii(name) {
 		name = foldForms(name)
 	}
@@ -226,11 +243,11 @@ func readsAs(name string, known func() []string, is func(name string) bool) bool
 	for _, n := range [...]string{name, short, typed} {
 		n = strings.Map(unquoted, n)
 		bare := strings.TrimSpace(n)
-		if is(bare) || is(phpName(n)) || is(phpName(bare)) || is(firstName(bare)) {
-			return true
+		for _, reading := range [...]string{bare, phpName(n), phpName(bare), firstName(bare)} {
+			list = appendNew(list, reading)
 		}
 	}
-	return false
+	return list
 }
 
 // plainName reports whether every framework reads a name as it is.
@@ -252,7 +269,7 @@ func unquoted(r rune) rune {
 }
 
 // values returns what frameworks make of the value, without blanks and quotes around it: as sent, decoded once or as
-// often as it can be, with the escapes of Python's cookies, and a last segment without its suffix.
+// often as it can be, with the escapes of Python's cookies, and of a segment without its suffix or its tags.
 func (p *parameter) values() []string {
 	list := []string{bareValue(p.value)}
 	add := func(v string) { list = appendNew(list, bareValue(v)) }
@@ -263,17 +280,32 @@ func (p *parameter) values() []string {
 		add(once)
 		add(decodeAgain(form))
 		add(decodeWide(form))
-		add(decodeAgain(p.value))
+		add(decodeMixed(form))
+		add(decodeMixed(p.value))
 		if strings.Contains(p.value, `\`) {
 			add(strings.ReplaceAll(decodeOctal(p.value), `\`, ""))
 		}
-	case ofSegments: // ThinkPHP: url_html_suffix; Yii 1: urlSuffix
-		if i := strings.LastIndexByte(p.value, '.'); i > 0 {
+	case ofSegments:
+		if i := strings.LastIndexByte(p.value, '.'); i > 0 { // ThinkPHP: url_html_suffix; Yii 1: urlSuffix
 			add(p.value[:i])
 		}
+		add(withoutTags(p.value))
 	case ofMatrix:
 	}
 	return list
+}
+
+// withoutTags drops the tags of HTML from a value, as ThinkPHP does with those in a path (strip_tags).
+func withoutTags(v string) string {
+	var b strings.Builder
+	for {
+		before, tag, found := strings.Cut(v, "<")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		_, v, _ = strings.Cut(tag, ">")
+	}
 }
 
 // text is the value as most frameworks read it.

@@ -3,6 +3,8 @@ package request
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxPath bounds an application's path in bytes. It is the limit of the generated Envoy
@@ -16,6 +18,7 @@ const maxPath = 60 << 10
 type Path struct {
 	pieces []piece
 	routes []route // that parameters of the query name: see Path.Route
+	room   int     // how many bytes of routes may follow
 	dots   bool    // a piece may be read as a dot segment
 	slash  bool    // an escape of a slash or backslash was sent
 	query  string  // what follows a decoded question mark, decoded
@@ -28,6 +31,7 @@ type piece struct {
 	text   string   // the whole text, where it is no word
 	soft   bool     // the separator before it may also be a character of the segment
 	open   bool     // a router may drop what follows the name, up to the end of the segment
+	words  string   // letters and digits of the whole segment, for some routers its name; at its first piece only
 	blank  bool     // a router may read nothing here
 	preset bool     // the same, as the name is what the router puts in when there is none
 	dots   bool     // a router may go up here, by a compatibility form of "..", or begin again (Astro)
@@ -49,11 +53,11 @@ func ReadPath(raw string) (Path, *Problem) {
 		return Path{}, problem(400, ReasonPath,
 			"the path contains characters, escapes or dot segments that are not allowed")
 	}
-	p := Path{slash: slash}
+	p := Path{slash: slash, room: maxRoutes}
 	if i := strings.IndexByte(text, '?'); i >= 0 {
 		p.query = strings.ReplaceAll(text[i+1:], string(softSlash), "/")
 	}
-	p.split(foldForms(text)[1:])
+	p.split(text[1:])
 	return p, nil
 }
 
@@ -92,27 +96,51 @@ func hasDotSegment(text string) bool {
 	}
 }
 
-func separates(r rune) bool { return r == '/' || r == softSlash }
+// separates reports whether some router reads r, in decoded text, as a slash. ThinkPHP (Route.check) reads "|" so.
+func separates(r rune) bool { return r == '/' || r == softSlash || r == '|' }
 
-// split appends the pieces of decoded text. OData reads the key of an entity behind a bracket: Users(7) is Users/7.
-// ThinkPHP (Route.check) reads "|" as a slash.
+// split reads the pieces of decoded text.
 func (p *Path) split(text string) {
 	p.pieces = make([]piece, 0, 1+strings.Count(text, "/"))
-	start, soft := 0, false
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c == '/' || c == softSlash || c == '|':
-			p.pieces = append(p.pieces, readPiece(text[start:i], soft))
-			start, soft = i+1, c != '/'
-		case c == '(' && i > start && text[start] != '(':
-			p.pieces = append(p.pieces, readPiece(text[start:i], soft))
-			p.pieces[len(p.pieces)-1].open = true
-			start, soft = i+1, true
-		}
+	for segment := range strings.SplitSeq(text, "/") {
+		p.addSegment(segment)
 	}
-	p.pieces = append(p.pieces, readPiece(text[start:], soft))
 	p.skipFronts()
 	p.dots = slices.ContainsFunc(p.pieces, func(s piece) bool { return s.dots })
+}
+
+// addSegment appends the pieces of what is one segment for most routers. OData reads the key of an entity behind a
+// bracket: Users(7) is Users/7. Shopware 5 and Zend Framework 1 keep the letters and digits of the decoded segment.
+func (p *Path) addSegment(text string) {
+	first, soft := len(p.pieces), false
+	for rest := foldForms(text); ; soft = true {
+		i := strings.IndexFunc(rest, separates)
+		key := strings.IndexByte(rest, '(')
+		if opens := key > 0 && (i < 0 || key < i); opens {
+			s := readPiece(rest[:key], soft)
+			s.open = true
+			p.pieces, rest = append(p.pieces, s), rest[key+1:]
+			continue
+		}
+		if i < 0 {
+			p.pieces = append(p.pieces, readPiece(rest, soft))
+			break
+		}
+		p.pieces, rest = append(p.pieces, readPiece(rest[:i], soft)), rest[i+1:]
+	}
+	if !word(text) {
+		p.pieces[first].words = onlyWords(text)
+	}
+}
+
+// onlyWords keeps the letters and digits of ASCII, in lower case.
+func onlyWords(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= utf8.RuneSelf || between(byte(r)) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, text)
 }
 
 // skipFronts marks the pieces that a framework puts before the path that it runs, or behind it: it may read nothing
@@ -231,8 +259,11 @@ func dropped(text string) bool {
 }
 
 // preset reports whether a segment is the name of a module, a controller or an action that routers take when the path
-// has none (Zend Framework 1, ThinkPHP, Yii), or the mapping that JSF has beside its suffix ("/faces/profile.xhtml").
-func preset(name string) bool { return name == "index" || name == "default" || name == "faces" }
+// has none (Zend Framework 1, ThinkPHP, Yii; "frontend" of Shopware 5), or the mapping that JSF has beside its suffix
+// ("/faces/profile.xhtml").
+func preset(name string) bool {
+	return name == "index" || name == "default" || name == "frontend" || name == "faces"
+}
 
 func word(s string) bool {
 	for i := range len(s) {

@@ -119,8 +119,10 @@ func mentionsKey(pair, folded string) bool {
 	}
 	for part := range strings.FieldsFuncSeq(pair+"&"+full, func(r rune) bool { return r == '&' || r == ';' || r == '?' }) {
 		k, _, _ := strings.Cut(part, "=")
-		if readsAs(k, func() []string { return []string{folded} }, func(name string) bool { return foldsTo(name, folded) }) {
-			return true
+		for reading := range readings(k, func() []string { return []string{folded} }) {
+			if foldsTo(reading, folded) {
+				return true
+			}
 		}
 	}
 	return false

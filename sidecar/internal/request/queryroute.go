@@ -1,8 +1,10 @@
 package request
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // route is a path that a parameter of the query names.
@@ -26,50 +28,53 @@ const (
 type routeKey struct {
 	under string // where the route is in paths
 	only  bool   // the parameter is no search: a value without a slash is as good a route as one with it
+	own   bool   // the application said so itself
 }
 
-// routeKeyOf returns the key of a parameter of routers that many applications share. Some have other uses, such as a
-// search. They count whatever the path is: the usual rewriting to a front controller keeps the query, whose parameter
-// then replaces the path ("index.php?q=$1" with QSA). Parameters for an address to return to, such as "next", are none.
-func routeKeyOf(name string) (key routeKey, known bool) {
-	switch name {
-	case "rest_route": // WordPress, wp-includes/rest-api.php: rest_api_loaded
-		return routeKey{"wp-json", true}, true
-	case "pagename", // WordPress, wp-includes/class-wp.php: parse_request
-		"r",                // Yii 1 and 2: routeVar, routeParam
-		"route", "_route_", // OpenCart: startup/router, startup/seo_url
-		"_url",        // Phalcon: Router.getRewriteUri
-		"routestring", // vBulletin 5
-		"kohana_uri",  // Kohana: Request::detect_uri
-		"controller",  // PrestaShop: Dispatcher::getController
-		"it",          // ProcessWire: index.php?it=$1
-		"__elgg_uri":  // Elgg: Application::GET_PATH_KEY
-		return routeKey{"", true}, true
-	case "q", // Drupal 7, includes/bootstrap.inc: request_path; MODX: request_param_alias
-		"s", // ThinkPHP: var_pathinfo; "|" stands for a slash
-		"p": // Vanilla Forums: Gdn_Request
-		return routeKey{}, true
-	case "cmd": // Frappe, frappe/app.py: application
-		return routeKey{"api/method", true}, true
-	case "_action", "_astroaction": // Astro 5: ACTION_QUERY_PARAMS, and 4
-		return routeKey{"_actions", true}, true
-	case "/remote": // SvelteKit, runtime/server/remote.js: get_remote_action
-		return routeKey{"_app/remote", true}, true
-	case "action": // Craft: Request, actionTrigger
-		return routeKey{"actions", false}, true
-	case "url": // PrestaShop: webservice/dispatcher.php
-		return routeKey{"api", false}, true
-	}
-	return routeKey{}, false
+// Routers are the parameters that some router takes the path from, by their folded names.
+type Routers struct {
+	keys  map[string]routeKey
+	names []string
 }
 
-// routeNames returns the names that routeKeyOf knows.
-func routeNames() []string {
-	return []string{
-		"rest_route", "pagename", "r", "route", "_route_", "_url", "routestring", "kohana_uri", "controller", "it",
-		"__elgg_uri", "q", "s", "p", "cmd", "_action", "_astroaction", "/remote", "action", "url",
+// NewRouters returns the parameters of routers that many applications share, and those that one application names.
+// Some of the former have other uses, such as a search. They count whatever the path is: the usual rewriting to a front
+// controller keeps the query, whose parameter then replaces the path ("index.php?q=$1" with QSA). Parameters for an
+// address to return to, such as "next", are none.
+func NewRouters(own []string) *Routers {
+	whole := routeKey{only: true}
+	rs := &Routers{keys: map[string]routeKey{
+		"rest_route":   {under: "wp-json", only: true}, // WordPress, wp-includes/rest-api.php: rest_api_loaded
+		"pagename":     whole,                          // WordPress, wp-includes/class-wp.php: parse_request
+		"r":            whole,                          // Yii 1 and 2: routeVar, routeParam
+		"route":        whole,                          // OpenCart: startup/router, startup/seo_url
+		"_route_":      whole,
+		"_url":         whole,                              // Phalcon: Router.getRewriteUri
+		"routestring":  whole,                              // vBulletin 5
+		"kohana_uri":   whole,                              // Kohana: Request::detect_uri
+		"controller":   whole,                              // PrestaShop: Dispatcher::getController
+		"it":           whole,                              // ProcessWire: index.php?it=$1
+		"__elgg_uri":   whole,                              // Elgg: Application::GET_PATH_KEY
+		"q":            {},                                 // Drupal 7: request_path; MODX: request_param_alias
+		"s":            {},                                 // ThinkPHP: var_pathinfo; "|" stands for a slash
+		"p":            {},                                 // Vanilla Forums: Gdn_Request
+		"cmd":          {under: "api/method", only: true},  // Frappe, frappe/app.py: application
+		"_action":      {under: "_actions", only: true},    // Astro 5: ACTION_QUERY_PARAMS
+		"_astroaction": {under: "_actions", only: true},    // Astro 4
+		"/remote":      {under: "_app/remote", only: true}, // SvelteKit: get_remote_action
+		"action":       {under: "actions"},                 // Craft: Request, actionTrigger
+		"url":          {under: "api"},                     // PrestaShop: webservice/dispatcher.php
+		// Bitrix, modules/main/include/urlrewrite.php
+		"sef_application_cur_page_url": whole,
+	}}
+	for _, name := range own {
+		rs.keys[FoldParameter(name)] = routeKey{own: true}
 	}
+	rs.names = slices.Collect(maps.Keys(rs.keys))
+	return rs
 }
+
+func (rs *Routers) known() []string { return rs.names }
 
 // stepOf returns the step that a parameter of Zope adds to the path, "" for another parameter.
 func stepOf(name, value string) string {
@@ -128,26 +133,21 @@ func returnAddress(name string) bool {
 }
 
 // Route adds the routes that the query and the cookies of a request name. They count for [Template.Reaches] and
-// [Template.Names], and for credentials. named are the folded parameters that the application takes its route from. In
-// a write, each parameter of the query may be one when its value has a slash, apart from return addresses. MODX and
-// vBulletin read theirs from $_REQUEST, so cookies with the names of routers count too.
-func (p *Path) Route(r *Request, write bool, named []string) {
+// [Template.Names], and for credentials. In a write, each parameter of the query may be one when its value has a slash,
+// apart from return addresses. MODX and vBulletin read theirs from $_REQUEST, so cookies with the names of routers
+// count too. It refuses a request whose routes are longer than any that an application needs.
+func (p *Path) Route(r *Request, write bool, routers *Routers) *Problem {
 	p.addErrorPage(r.Query)
 	image := p.nextImage()
 	r.parameters(ofCookies|ofQuery, func(q parameter) {
-		found := q.reads(func() []string { return named }, func(name string) bool { return slices.Contains(named, name) })
-		if found {
-			p.addNamed(q.text())
-			return
-		}
-		q.reads(routeNames, func(name string) bool {
-			key, known := routeKeyOf(name)
-			if known {
+		own := false
+		for name := range q.readings(routers.known) {
+			if key, known := routers.keys[name]; known {
 				p.addKnown(key, q.text())
+				own = own || key.own
 			}
-			return known
-		})
-		if q.in != ofQuery {
+		}
+		if own || q.in != ofQuery {
 			return
 		}
 		name, value := unescapeForm(q.name), decodeWide(unescapeForm(q.value))
@@ -158,6 +158,10 @@ func (p *Path) Route(r *Request, write bool, named []string) {
 			p.addRoute(value, anyFolder)
 		}
 	})
+	if p.room < 0 {
+		return problem(400, ReasonQuery, "query and cookies name more paths than any application needs")
+	}
+	return nil
 }
 
 // nextImage reports whether Next.js may get the path in the parameter url itself: at "/_next/image", and up to 13.4 at
@@ -193,26 +197,32 @@ func (p *Path) addErrorPage(query string) {
 	}
 }
 
-// addNamed adds the value of a parameter that the application takes its route from.
-func (p *Path) addNamed(value string) {
-	p.addRoute(value, anyFolder)
-	p.addRoute(strings.ReplaceAll(value, ".", "/"), anyFolder)
-}
-
-// addKnown adds the value of a parameter of a router.
+// addKnown adds the value of a parameter of a router, and what is left of it for a router that keeps letters, digits
+// and slashes only (OpenCart). Dots are slashes for some that an application names.
 func (p *Path) addKnown(key routeKey, value string) {
 	after := rootOrFront
-	if key.only || strings.ContainsAny(value, "/|") {
+	if key.own || key.only || strings.ContainsAny(value, "/|") {
 		after = anyFolder
 	}
-	switch {
-	case value == "":
-	case key.under != "":
-		p.addRoute(key.under+"/"+strings.TrimLeft(value, `/\`), after)
-	default:
-		p.addRoute(value, after)
+	forms := []string{value}
+	if key.own {
+		forms = append(forms, strings.ReplaceAll(value, ".", "/"))
+	}
+	forms = appendNew(forms, strings.Map(routeRune, decodeMixed(value)))
+	for _, text := range forms {
+		switch {
+		case text == "":
+		case key.under != "":
+			p.addRoute(key.under+"/"+strings.TrimLeft(text, `/\`), after)
+		default:
+			p.addRoute(text, after)
+		}
 	}
 }
+
+// maxRoutes bounds the routes of a request in bytes, as matching one costs its length for each template. The longest
+// query names less.
+const maxRoutes = 8 * maxPath
 
 func (p *Path) addRoute(text string, after follows) {
 	text = decodeWide(text)
@@ -220,6 +230,16 @@ func (p *Path) addRoute(text string, after follows) {
 	if decoded, ok := collapse(strings.ReplaceAll(text, `\`, string(softSlash))); ok {
 		text = decoded
 	}
-	r.split(strings.TrimLeft(foldForms(text), "/"))
-	p.routes = append(p.routes, r)
+	if p.room -= len(text); p.room >= 0 {
+		r.split(strings.TrimLeft(text, "/"))
+		p.routes = append(p.routes, r)
+	}
+}
+
+// routeRune drops what OpenCart drops from a route.
+func routeRune(r rune) rune {
+	if r == '/' || r < utf8.RuneSelf && nameByte(byte(r)) {
+		return r
+	}
+	return -1
 }

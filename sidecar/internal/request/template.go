@@ -9,7 +9,8 @@ import (
 	"github.com/scimward/scimward/sidecar/passes"
 )
 
-// MaxTemplate is how many segments of a template count. A longer one covers more.
+// MaxTemplate is how many segments of a template count, as walk has a bit for each, one for the end and one more for a
+// prefix. A longer one covers more.
 const MaxTemplate = 60
 
 // Template is a folded path template.
@@ -38,7 +39,7 @@ func NewTemplate(path string) Template {
 		if text, _, ok := decodePath(seg); ok {
 			seg = text
 		}
-		p.split(foldForms(seg))
+		p.split(seg)
 		for _, s := range p.pieces {
 			if s.name != "" {
 				t.names = append(t.names, s.name)
@@ -200,6 +201,15 @@ type walked struct {
 // walk takes all readings at once. Bit j of a set says that in some reading, the first j
 // names of the template match what was read so far; from is the set at the start. The cost is the number of pieces
 // times the number of names, however many readings there are.
+//
+// An example: the template /{lang}/account and the path /;x/en%2Fb/account. A router may read nothing in ";x", and may
+// take "en%2Fb" for one segment or for two.
+//
+//	piece     between before   ends   within behind
+//	;x        0                0 1    0 1             nothing, or a {lang}
+//	en        0 1              1      1               a {lang}; where ";x" is one, "en" is not "account"
+//	b         1                -      1               may belong to the segment of "en"
+//	account   1                2      -               2 is the whole template
 func (t Template) walk(pieces []piece, dots bool, from uint64, below bool) walked {
 	w := walked{at: -1, seen: from}
 	if below && len(t.names) == 0 {
@@ -253,6 +263,8 @@ func (t Template) step(from uint64, s *piece) (ends, open uint64) {
 		j := bits.TrailingZeros64(from)
 		next := uint64(2) << j
 		if name := t.names[j]; name == "" {
+			ends, open = ends|next, open|next
+		} else if named(s.words, name) {
 			ends, open = ends|next, open|next
 		} else if s.is(name) {
 			ends |= next
