@@ -10,13 +10,16 @@ type namedPlace struct {
 	Source
 	elsewhere carrier
 	folded    string
-	path      *spelled // of a name with members: "user[token]", "/auth/token"
+	known     func() []string // folded alone
+	path      *spelled        // of a name with members: "user[token]", "/auth/token"
 }
 
 // nameElsewhere notes the carriers in which a place is looked for beside its own. Places that need more than a name,
 // such as a header or the variables of GraphQL, are in none.
 func (s *Sources) nameElsewhere(src *Source) {
 	place := namedPlace{Source: *src, folded: FoldField(src.Name)}
+	known := []string{place.folded}
+	place.known = func() []string { return known }
 	switch {
 	case src.In == InCookie && s.ReadsQuery(foldCase(src.Name)):
 		place.elsewhere = ofMatrix
@@ -113,14 +116,15 @@ func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out
 // isServletSession reports whether the parameter has the name that the specification of
 // Jakarta Servlet gives to the session in a path.
 func (p *parameter) isServletSession() bool {
-	const name = "jsessionid"
-	for reading := range p.readings(func() []string { return []string{name} }) {
-		if reading == name {
+	for reading := range (sentName{p.name, servletSession}).readings {
+		if reading == servletSession()[0] {
 			return true
 		}
 	}
 	return false
 }
+
+func servletSession() []string { return []string{"jsessionid"} }
 
 // ofPlace returns the credential that a value is in a place, nil when no source fits it or the place is not reached.
 func (s *Sources) ofPlace(place *namedPlace, value string, path *Path) *Credential {
@@ -151,7 +155,7 @@ func (n *namedPlace) namedBy(p *parameter) bool {
 		name := spell(p.name, false)
 		return name.below(n.path)
 	}
-	for name := range p.readings(func() []string { return []string{n.folded} }) {
+	for name := range (sentName{p.name, n.known}).readings {
 		if foldsTo(name, n.folded) || n.Starts && strings.HasPrefix(FoldField(name), n.folded) {
 			return true
 		}

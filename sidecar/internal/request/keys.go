@@ -39,7 +39,7 @@ func (r *Request) keysOf(in carrier) (ks Keys, bad *Problem) {
 		if p.name == "" {
 			return
 		}
-		for name := range p.readings(frameworkNames) {
+		for name := range (sentName{p.name, frameworkNames}).readings {
 			ks.note(p.in, name)
 		}
 		if p.in != ofQuery {
@@ -80,7 +80,7 @@ func replacesMethod(name string) bool { return slices.Contains(headers.OverrideQ
 
 // overrides reports whether some framework takes a field of the body with this name for the method.
 func overrides(name string) bool {
-	for reading := range readings(name, frameworkNames) {
+	for reading := range (sentName{name, frameworkNames}).readings {
 		if replacesMethod(reading) {
 			return true
 		}

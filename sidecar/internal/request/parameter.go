@@ -1,7 +1,6 @@
 package request
 
 import (
-	"iter"
 	"strings"
 	"unicode/utf8"
 )
@@ -211,22 +210,23 @@ func hasCookieWithin(pair string) bool {
 	return false
 }
 
-// readings yields the names that frameworks make of that of the parameter.
-func (p *parameter) readings(known func() []string) iter.Seq[string] { return readings(p.name, known) }
+// sentName is the name of a parameter as it was sent, and the names that somebody looks for.
+type sentName struct {
+	text  string
+	known func() []string
+}
 
-// readings yields the names, in lower case, that frameworks make of the name of a parameter: decoded, up to NUL, as PHP
-// corrects it, between brackets (Rack, qs), before a converter of Zope, without quotes. Of the known names it also
-// yields each that an odd name could be.
-func readings(name string, known func() []string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		if plainName(name) {
-			yield(foldCase(name))
+// readings yields the names, in lower case, that frameworks make of it: decoded, up to NUL, as PHP corrects it, between
+// brackets (Rack, qs), before a converter of Zope, without quotes. Of the known names it also yields each that an odd
+// name could be. It is no function that returns an iterator, as loops over one need memory.
+func (n sentName) readings(yield func(string) bool) {
+	if plainName(n.text) {
+		yield(foldCase(n.text))
+		return
+	}
+	for _, reading := range oddReadings(n.text, n.known) {
+		if !yield(reading) {
 			return
-		}
-		for _, n := range oddReadings(name, known) {
-			if !yield(n) {
-				return
-			}
 		}
 	}
 }

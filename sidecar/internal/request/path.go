@@ -128,7 +128,7 @@ func (p *Path) addSegment(text string) {
 		}
 		p.pieces, rest = append(p.pieces, readPiece(rest[:i], soft)), rest[i+1:]
 	}
-	if !word(text) {
+	if soft || !ascii(text) || strings.ContainsAny(text, ";#?") {
 		p.pieces[first].words = onlyWords(text)
 	}
 }

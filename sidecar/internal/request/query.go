@@ -119,7 +119,7 @@ func mentionsKey(pair, folded string) bool {
 	}
 	for part := range strings.FieldsFuncSeq(pair+"&"+full, func(r rune) bool { return r == '&' || r == ';' || r == '?' }) {
 		k, _, _ := strings.Cut(part, "=")
-		for reading := range readings(k, func() []string { return []string{folded} }) {
+		for reading := range (sentName{k, func() []string { return []string{folded} }}).readings {
 			if foldsTo(reading, folded) {
 				return true
 			}

@@ -34,7 +34,7 @@ type routeKey struct {
 // Routers are the parameters that some router takes the path from, by their folded names.
 type Routers struct {
 	keys  map[string]routeKey
-	names []string
+	known func() []string // the keys
 }
 
 // NewRouters returns the parameters of routers that many applications share, and those that one application names.
@@ -70,11 +70,10 @@ func NewRouters(own []string) *Routers {
 	for _, name := range own {
 		rs.keys[FoldParameter(name)] = routeKey{own: true}
 	}
-	rs.names = slices.Collect(maps.Keys(rs.keys))
+	names := slices.Collect(maps.Keys(rs.keys))
+	rs.known = func() []string { return names }
 	return rs
 }
-
-func (rs *Routers) known() []string { return rs.names }
 
 // stepOf returns the step that a parameter of Zope adds to the path, "" for another parameter.
 func stepOf(name, value string) string {
@@ -141,7 +140,7 @@ func (p *Path) Route(r *Request, write bool, routers *Routers) *Problem {
 	image := p.nextImage()
 	r.parameters(ofCookies|ofQuery, func(q parameter) {
 		own := false
-		for name := range q.readings(routers.known) {
+		for name := range (sentName{q.name, routers.known}).readings {
 			if key, known := routers.keys[name]; known {
 				p.addKnown(key, q.text())
 				own = own || key.own
