@@ -42,7 +42,7 @@ func (s *Server) openLog(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.onClose(closer(member.Stop))
+		s.onClose(func() error { return s.stopMember(member) }) //nolint:contextcheck // when every context has ended
 	}
 	s.opts.Logger.InfoContext(ctx, "connecting to the shared log", slog.Any("servers", c.Log.Servers))
 	s.log, err = jetstream.Open(ctx, conf.options(s.opts.Config, s.opts.Logger))
@@ -82,6 +82,20 @@ func (c *logConf) startMember(cfg *config.Config, logger *slog.Logger) (*jetstre
 		return nil, fmt.Errorf("starting a server of the log: %w", err)
 	}
 	return member, nil
+}
+
+// memberStops is how long the server of the log may take to hand its leadership over and to stop.
+const memberStops = 2 * time.Second
+
+// stopMember stops this process's server of the log.
+func (s *Server) stopMember(member *jetstream.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), memberStops)
+	defer cancel()
+	if err := member.Shutdown(ctx); err != nil {
+		s.opts.Logger.WarnContext(ctx, "the server of the log ends without handing its leadership over; the others elect "+
+			"another leader", slog.Any("err", err))
+	}
+	return nil
 }
 
 // options are those of a client of the log.
@@ -170,79 +184,88 @@ func (s *Server) openCluster(context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("joining the cluster: %w", err)
 	}
-	s.confirming = s.newConfirmations()
+	s.right, s.id = s.core, s.core.ID()
+	s.confirming.start(s)
+	s.lastWrites = append(s.lastWrites, s.confirming.finish)
 	s.clusterMetrics()
 	return nil
 }
 
-// runCluster runs the lease protocol until leave is called, which returns when the others know that this process
-// decides nothing any more, or when ctx ends. An error of the protocol goes to failed.
-func (s *Server) runCluster(ctx context.Context, failed chan<- error) (leave func(ctx context.Context) error) {
-	if s.core == nil && s.edge == nil {
-		return func(context.Context) error { return nil }
-	}
+// leaveFunc returns when the others know that this process decides nothing any more, or when ctx ends. lost says that
+// the log was given up.
+type leaveFunc func(ctx context.Context, lost <-chan struct{}) error
+
+// runCluster runs the lease protocol until leave is called. An error of the protocol goes to failed.
+func (s *Server) runCluster(ctx context.Context, failed chan<- error) (leave leaveFunc) {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
-	if s.edge != nil {
+	switch {
+	case s.core != nil:
+		go func() {
+			err := s.core.Run(run)
+			if err != nil {
+				failed <- fmt.Errorf("cluster: %w", err)
+			}
+			ended <- nil
+		}()
+		return func(ctx context.Context, lost <-chan struct{}) error {
+			defer stop()
+			return s.leaveCore(ctx, stop, ended, lost)
+		}
+	case s.edge != nil:
 		go func() { ended <- s.edge.Run(run) }()
-		return func(ctx context.Context) error {
+		return func(ctx context.Context, _ <-chan struct{}) error {
 			s.edge.Drain(ctx)
 			stop()
 			return <-ended
 		}
 	}
-	go func() {
-		err := s.core.Run(run)
-		if err != nil {
-			failed <- fmt.Errorf("cluster: %w", err)
-		}
-		ended <- nil
-	}()
-	return func(ctx context.Context) error {
-		defer stop()
-		s.core.Drain()
-		select {
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-		}
-		stop()
-		s.opts.Logger.WarnContext(ctx, "left the cluster without a record of it; the others wait for the end of this lease")
-		return <-ended
-	}
+	stop()
+	return func(context.Context, <-chan struct{}) error { return nil }
 }
 
-// lease returns the lease of this process, for mayDecide.
-func (s *Server) lease() lease.Lease {
-	switch {
-	case s.core != nil:
-		return s.core.Lease()
-	case s.edge != nil:
-		return s.edge.Lease()
+// leaveCore goes on until no edge can use what this core granted, also after ctx. It ends without a record in the log
+// when that was given up.
+func (s *Server) leaveCore(ctx context.Context, stop func(), ended <-chan error, lost <-chan struct{}) error {
+	s.core.Drain()
+	outlasted := time.NewTimer(s.opts.Config.Cluster.Outlasting(0))
+	defer outlasted.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-lost:
+	case <-outlasted.C:
+		s.store.GiveUp()
 	}
-	return lease.Lease{}
+	stop()
+	s.opts.Logger.WarnContext(ctx, "left the cluster without a record of it; the others wait for the end of this lease")
+	return <-ended
 }
+
+// right says whether a process may decide: that of a core, of an edge, or of a process alone.
+type right interface {
+	Ready() error // why it may not decide now, nil when it may
+	Lease() lease.Lease
+	MayDecideUnder(l lease.Lease) bool
+	MayServeUnder(l lease.Lease, serve time.Duration) bool
+}
+
+// always is the right of a process alone.
+type always struct{}
+
+func (always) Ready() error                                  { return nil }
+func (always) Lease() lease.Lease                            { return lease.Lease{} }
+func (always) MayDecideUnder(lease.Lease) bool               { return true }
+func (always) MayServeUnder(lease.Lease, time.Duration) bool { return true }
 
 // mayDecide reports whether this process may let a request of an app pass that was decided on under a lease.
 func (s *Server) mayDecide(under lease.Lease, tenant, app string) bool {
-	var process interface {
-		MayDecideUnder(lease.Lease) bool
-		MayServeUnder(l lease.Lease, serve time.Duration) bool
-	}
-	switch {
-	case s.core != nil:
-		process = s.core
-	case s.edge != nil:
-		process = s.edge
-	default:
-		return true
-	}
-	if process.MayDecideUnder(under) {
+	if s.right.MayDecideUnder(under) {
 		return true
 	}
 	// The others know only how long an application was served when this process started.
 	serve := min(s.now().stale[[2]string{tenant, app}], s.opts.Config.Stale())
-	if serve == 0 || !process.MayServeUnder(under, serve) {
+	if serve == 0 || !s.right.MayServeUnder(under, serve) {
 		return false
 	}
 	s.stale.WithLabelValues(tenant, app).Inc()
@@ -250,7 +273,7 @@ func (s *Server) mayDecide(under lease.Lease, tenant, app string) bool {
 }
 
 // mayServe reports whether an Envoy that knows several processes should ask this one.
-func (s *Server) mayServe() bool { return s.mayDecide(s.lease(), "", "") }
+func (s *Server) mayServe() bool { return s.mayDecide(s.right.Lease(), "", "") }
 
 // upToDate returns when the store has every change that any process had acknowledged. A core that is cut off from the
 // log waits as long as it has a lease, and not at all without one. An election of the log is shorter than the default

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -29,6 +30,7 @@ type cores struct {
 	dirs [3]string
 	run  [3]*running
 	idp  *idp // of all
+	logs [3]logBuffer
 }
 
 // loopbackAddress returns an address that no other test uses.
@@ -92,7 +94,7 @@ func (c *cores) start(which ...int) {
 	var starting sync.WaitGroup
 	for _, i := range which {
 		starting.Go(func() {
-			r, err := launch(c.t, c.dirs[i], sidecar.Options{})
+			r, err := launch(c.t, c.dirs[i], sidecar.Options{Logger: slog.New(slog.NewJSONHandler(&c.logs[i], nil))})
 			if err != nil {
 				c.t.Errorf("starting core %d: %v", i, err)
 				return
@@ -313,6 +315,45 @@ func TestCutOff(t *testing.T) {
 	until(t, "health after the log is back", func() bool { return c.run[0].health() == up })
 	if status, _, text := c.idp.scim(http.MethodDelete, "/Users/"+ada, bearer, ""); status != http.StatusNoContent {
 		t.Errorf("deleting when the log is back: %d %s", status, text)
+	}
+}
+
+// TestEndsWithoutTheLog: a core that the servers of the log do not answer ends when its time is over, and says what it
+// did not do. One whose lease has ended has nothing to wait for.
+func TestEndsWithoutTheLog(t *testing.T) {
+	const reserve = 3 * time.Second // the machine may be busy
+	for name, run := range map[string]struct {
+		drain  time.Duration
+		silent time.Duration // how long the log has not answered before
+		within time.Duration
+	}{
+		"with a lease":    {drain: time.Second, within: time.Second + reserve},
+		"without a lease": {drain: time.Minute, silent: 3 * time.Second, within: reserve},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits, for elections and leases
+			c := startCores(t, strings.Replace(base, "drain: 3m", "drain: "+run.drain.String(), 1))
+			for _, i := range []int{1, 2} {
+				if err := c.run[i].stop(); err != nil {
+					t.Error(err)
+				}
+			}
+			until(t, "the log to be silent", func() bool { return c.run[0].server.Silent() > run.silent })
+			start := time.Now()
+			if err := c.run[0].stop(); err != nil {
+				t.Errorf("stopping the last core: %v", err)
+			}
+			if took := time.Since(start); took > run.within {
+				t.Errorf("the last core took %s to end, want %s at most", took, run.within)
+			} else {
+				t.Logf("the last core took %s to end", took)
+			}
+			for _, want := range []string{"the servers of the log do not answer", "left the cluster without a record of it"} {
+				if !strings.Contains(c.logs[0].String(), want) {
+					t.Errorf("the last core does not say %q", want)
+				}
+			}
+		})
 	}
 }
 

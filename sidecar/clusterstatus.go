@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/internal/cluster"
-	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/log/jetstream"
 )
 
@@ -95,16 +94,12 @@ func logStatus(look *jetstream.State) *LogStatus {
 }
 
 func (s *Server) newestSnapshot(ctx context.Context) (*SnapshotStatus, error) {
-	all, err := snapshots(ctx, s.log)
+	all, err := cluster.ListSnapshots(ctx, s.log)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
-	return snapshotStatus(&all[len(all)-1]), nil
-}
-
-func snapshotStatus(b *log.Blob) *SnapshotStatus {
-	at, _ := snapshotAt(b.Name)
-	return &SnapshotStatus{Name: b.Name, Position: uint64(at), Bytes: b.Size, Stored: b.Stored}
+	b := &all[len(all)-1]
+	return &SnapshotStatus{Name: b.Name, Position: uint64(b.At), Bytes: b.Size, Stored: b.Stored}, nil
 }
 
 // judge lists what needs a person.
@@ -183,6 +178,6 @@ func (s *Server) clusterMetrics() {
 		return float64(missing)
 	})
 	gauge("snapshot_behind_records", "Records of the shared log behind the newest snapshot.", func() float64 {
-		return max(0, float64(s.store.Health().Applied)-float64(s.snapshotSeen.Load()))
+		return float64(s.snapshots.Behind())
 	})
 }

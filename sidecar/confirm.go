@@ -24,9 +24,10 @@ const (
 	confirmTimeout = 30 * time.Second // to write one
 )
 
-// confirmations waits until locks are in force at every process, and records that beside the answers.
+// confirmations waits until locks are in force at every process, and records that beside the answers. The zero value is
+// that of a process alone: it has nobody to wait for.
 type confirmations struct {
-	core      *cluster.Core
+	core      *cluster.Core // nil in the zero value
 	serve     time.Duration // how long an application is served without a lease
 	store     *store.Store
 	logger    *slog.Logger
@@ -37,29 +38,27 @@ type confirmations struct {
 	unwritten *prometheus.CounterVec
 }
 
-func (s *Server) newConfirmations() *confirmations {
-	c := &confirmations{
-		core: s.core, serve: s.opts.Config.Stale(), store: s.store,
-		logger: s.opts.Logger, now: s.opts.Now, slots: make(chan struct{}, maxConfirming),
-		unwritten: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "scimward_cluster_confirmations_unwritten_total",
-			Help: "Confirmations of locks that are not in the audit trail, because the store refused them.",
-		}, []string{"tenant"}),
-	}
+// start makes the confirmations those of a core.
+func (c *confirmations) start(s *Server) {
+	c.core, c.serve, c.store = s.core, s.opts.Config.Stale(), s.store
+	c.logger, c.now, c.slots = s.opts.Logger, s.opts.Now, make(chan struct{}, maxConfirming)
+	c.unwritten = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scimward_cluster_confirmations_unwritten_total",
+		Help: "Confirmations of locks that are not in the audit trail, because the store refused them.",
+	}, []string{"tenant"})
 	s.registry.MustRegister(c.unwritten)
-	return c
 }
 
 // confirm returns when no process serves anybody whom this one knows to be locked or gone. Locked are those whom the
 // request locks; who confirmed is recorded for each of them.
 func (s *Server) confirm(ctx context.Context, tenant, request string, locked []store.Locked) error {
-	if s.core == nil {
-		return nil
-	}
 	return s.confirming.wait(ctx, tenant, request, locked)
 }
 
 func (c *confirmations) wait(ctx context.Context, tenant, request string, locked []store.Locked) error {
+	if c.core == nil {
+		return nil
+	}
 	start := c.now()
 	a, err := c.core.Confirm(ctx)
 	for _, absent := range a.Unconfirmed {
@@ -118,9 +117,9 @@ func (c *confirmations) record(ctx context.Context, done *confirmed) {
 	}
 }
 
-// finish waits until what is confirmed is recorded, but not longer than limit.
-func (c *confirmations) finish(limit time.Duration) error {
-	if waitFor(&c.writing, limit) {
+// finish waits until what is confirmed is recorded, but not longer than ctx.
+func (c *confirmations) finish(ctx context.Context) error {
+	if waitFor(ctx, &c.writing) {
 		return nil
 	}
 	return errors.New("draining: the audit trail does not say of every lock when it was in force at every process")

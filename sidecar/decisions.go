@@ -25,7 +25,7 @@ type decisions struct {
 func (s *Server) openDecisions() {
 	s.decisions.log = decisionlog.New(decisionlog.Options{
 		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
-		Labels: map[string]string{"instance": s.owner(), "version": s.opts.Version},
+		Labels: map[string]string{"instance": s.id, "version": s.opts.Version},
 	})
 	s.onClose(closer(s.decisions.log.Close))
 	s.decisions.configure(s.opts.Config)

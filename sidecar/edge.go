@@ -46,6 +46,7 @@ func (s *Server) openEdge(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("joining the cluster: %w", err)
 	}
+	s.right, s.id = s.edge, s.edge.ID()
 	s.names = store.NewNameCacheOf(s.edge, s.locks, rememberedNames)
 	if s.trail, err = newAppTrail(s.tellCore, s.opts.Now, s.opts.Logger, s.registry); err != nil {
 		return err
@@ -112,6 +113,7 @@ func (s *Server) openEdgesListener(ctx context.Context) error {
 	}
 	s.edges = grpc.NewServer(opts...)
 	s.core.Register(s.edges)
+	s.onRun("edges listener", func(context.Context) error { return s.edges.Serve(l) })
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/cluster"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/log/jetstream"
@@ -86,28 +87,29 @@ func (s *Server) Metrics() []*prometheus.Desc {
 func (s *Server) AskInstance(ctx context.Context) { s.instance.Ask(ctx) }
 
 // Snapshot makes a snapshot of the directory now, and trims the shared log up to the one before.
-func (s *Server) Snapshot(ctx context.Context) error { return s.snapshot(ctx) }
+func (s *Server) Snapshot(ctx context.Context) error { return s.snapshots.Make(ctx) }
+
+// Silent is how long the shared log has taken no heartbeat of this core.
+func (s *Server) Silent() time.Duration { return s.core.Silent() }
 
 // SharedBounds are the bounds of the shared log.
 func (s *Server) SharedBounds(ctx context.Context) (log.Bounds, error) { return s.log.Bounds(ctx) }
 
 // Bootstrap opens the copy of a shared log in a data folder, as a core does that begins.
 func Bootstrap(ctx context.Context, l *jetstream.Log, dataDir string, o store.Options) (*store.Store, error) {
-	s := bare(l)
-	s.opts.Config.DataDir, o.Dir, o.Shared = dataDir, storeIn(dataDir), l
-	return s.openCopy(ctx, o)
+	o.Dir, o.Shared = storeIn(dataDir), l
+	return snapshotsOf(l, dataDir).Open(ctx, o)
 }
 
 // SnapshotOf makes a snapshot of a store, and trims its shared log up to the one before.
 func SnapshotOf(ctx context.Context, l *jetstream.Log, of *store.Store) error {
-	s := bare(l)
-	s.store = of
-	return s.snapshot(ctx)
+	s := snapshotsOf(l, "")
+	s.Store = of
+	return s.Make(ctx)
 }
 
-func bare(l *jetstream.Log) *Server {
-	return &Server{
-		log: l, registry: prometheus.NewRegistry(),
-		opts: Options{Config: &config.Config{}, Logger: slog.New(slog.DiscardHandler)},
+func snapshotsOf(l *jetstream.Log, dataDir string) *cluster.Snapshots {
+	return &cluster.Snapshots{
+		Log: l, DataDir: dataDir, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	}
 }

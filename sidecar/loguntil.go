@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/scimward/scimward/sidecar/internal/cluster"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/log"
 )
@@ -59,10 +60,9 @@ func (c *LogCommand) backupAt(ctx context.Context, from string, until store.Mome
 		return later, err
 	}
 	var bases []store.Base
-	for _, b := range completeSnapshots(s.Blobs) {
-		at, _ := snapshotAt(b.Name)
-		bases = append(bases, store.Base{At: at, Open: func(ctx context.Context) (io.ReadCloser, error) {
-			return openSnapshot(ctx, l, b.Name), nil
+	for _, b := range cluster.CompleteSnapshots(s.Blobs) {
+		bases = append(bases, store.Base{At: b.At, Open: func(ctx context.Context) (io.ReadCloser, error) {
+			return cluster.OpenSnapshot(ctx, l, b.Name), nil
 		}})
 	}
 	with := func(fn func(log.Log) error) error {

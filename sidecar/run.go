@@ -44,15 +44,8 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	leave := s.runCluster(ctx, failed)
-	if s.store != nil {
-		start("revocation engine", func() error { return s.engine.Run(work) })
-		start("authorization server", func() error { return s.oauth.Run(work) })
-		start("refused deactivations", func() error { return s.handler.Run(work) })
-		running.Go(func() { s.keepSnapshots(work) })
-		running.Go(func() { s.watchClients(work) })
-	}
-	if s.listeners.edges != nil {
-		start("edges listener", func() error { return s.edges.Serve(s.listeners.edges) })
+	for _, b := range s.background {
+		start(b.name, func() error { return b.run(work) })
 	}
 	start("authz listener", func() error { return s.grpc.Serve(s.listeners.authz) })
 	start("scim listener", func() error { return s.scim.Serve(s.listeners.scim) })
@@ -71,41 +64,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	err = errors.Join(err, s.drain(context.WithoutCancel(ctx), stop))
-	if s.handler != nil {
-		s.handler.Flush(context.WithoutCancel(ctx))
-	}
-	if s.confirming != nil {
-		err = errors.Join(err, s.confirming.finish(s.opts.Config.Drain))
-	}
-	// A core goes on until no edge can use what it granted.
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx),
-		s.opts.Config.Cluster.Outlasting(0))
-	defer cancel()
-	err = errors.Join(err, leave(leaving))
-	if s.edges != nil {
-		s.edges.Stop() // after the core has heard the last of its edges
-	}
-	if !waitFor(&running, s.opts.Config.Drain) {
-		// The call ends with the process. The store stays open, because the call may still use it.
-		return errors.Join(err, errors.New("draining: the revocation engine still waits for a plugin; "+
-			"its jobs continue at the next start"))
-	}
-	return errors.Join(err, s.close())
-}
-
-// waitFor waits for the goroutines, but not longer than limit. It reports whether they have ended.
-func waitFor(running *sync.WaitGroup, limit time.Duration) bool {
-	done := make(chan struct{})
-	go func() { running.Wait(); close(done) }()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
-	}
+	return errors.Join(err, s.end(context.WithoutCancel(ctx), stop, leave, &running))
 }
 
 // watchReady sets gRPC health to serving once every component is ready. From then on only the lease counts, for
@@ -124,7 +83,7 @@ func (s *Server) watchReady(ctx context.Context) {
 			serving = now
 			s.authz.SetServing(serving)
 		}
-		if serving && s.core == nil && s.edge == nil {
+		if serving && s.right == (always{}) {
 			return
 		}
 		select {
@@ -133,35 +92,6 @@ func (s *Server) watchReady(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-}
-
-// drain stops accepting requests, finishes running requests and releases leases. It ends the
-// leashes last, because that ends the open streams of users behind Envoy.
-func (s *Server) drain(ctx context.Context, stopWork func()) error {
-	s.opts.Logger.InfoContext(ctx, "draining", slog.Duration("bound", s.opts.Config.Drain))
-	ctx, cancel := context.WithTimeout(ctx, s.opts.Config.Drain)
-	defer cancel()
-	s.authz.StopServing()
-	var errs []error
-	for name, srv := range map[string]*http.Server{"scim": s.scim, "admin": s.admin, "metrics": s.metrics} {
-		if err := srv.Shutdown(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("draining the %s listener: %w", name, errors.Join(err, srv.Close())))
-		}
-	}
-	stopWork()
-	if err := s.authz.Drain(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("ending the leashes: %w", err))
-	}
-	done := make(chan struct{})
-	go func() { s.grpc.GracefulStop(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		s.grpc.Stop()
-		<-done
-	}
-	s.authz.Wait()
-	return errors.Join(errs...)
 }
 
 // components reports which components of this process are ready. The state of a plugin is none: an
@@ -176,10 +106,7 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	if s.store != nil {
 		out = append(out, component("oauth", s.oauth.Ready(ctx)), storeComponent(s.store.Health()))
 	}
-	if s.edge != nil {
-		out = append(out, component("cluster", s.edge.Ready()))
-	}
-	if s.core != nil {
+	if s.right != (always{}) {
 		out = append(out, component("cluster", s.clusterReady()))
 	}
 	for name, v := range s.now().verifiers {
@@ -189,11 +116,12 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	return out
 }
 
-// clusterReady returns why this core may not decide now, with why the log refuses its heartbeats, if that is known.
+// clusterReady returns why this process may not decide now, at a core with why the log refuses its heartbeats, if that
+// is known.
 func (s *Server) clusterReady() error {
-	err := s.core.Ready()
-	if err == nil {
-		return nil
+	err := s.right.Ready()
+	if err == nil || s.log == nil {
+		return err
 	}
 	if fault := s.log.Ready(); fault != nil {
 		return fmt.Errorf("%w: %w", err, fault)
@@ -211,7 +139,7 @@ func (s *Server) alone() admin.Component {
 
 // externalURLs lists the URLs under which clients reach this process.
 func (s *Server) externalURLs() []string {
-	if s.core != nil || s.edge != nil {
+	if s.right != (always{}) {
 		return nil // the cores answer there
 	}
 	var out []string

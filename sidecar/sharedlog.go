@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/cluster"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/log/jetstream"
 	"github.com/scimward/scimward/store/machine"
@@ -228,7 +229,7 @@ func (c *LogCommand) beginWith(ctx context.Context, l *jetstream.Log, b *Beginni
 		return err
 	}
 	err = l.Begin(ctx, jetstream.Beginning{
-		Genesis: began.Genesis, At: began.At, Snapshot: snapshotName(began.At), Content: file, Replace: replace,
+		Genesis: began.Genesis, At: began.At, Snapshot: cluster.SnapshotName(began.At), Content: file, Replace: replace,
 	})
 	if err != nil {
 		return fmt.Errorf("beginning the shared log, repeat the command: %w", err)
@@ -387,14 +388,14 @@ func (c *LogCommand) fetch(ctx context.Context, temp, dir string) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	if s.First > 1 {
-		all, err := snapshots(ctx, l)
+		all, err := cluster.ListSnapshots(ctx, l)
 		if err != nil {
 			return err
 		}
 		if len(all) == 0 {
-			return errNoSnapshot
+			return cluster.ErrNoSnapshot
 		}
-		if err := readSnapshot(ctx, l, all[len(all)-1].Name, temp, dir); err != nil {
+		if err := cluster.ReadSnapshot(ctx, l, all[len(all)-1].Name, temp, dir); err != nil {
 			return err
 		}
 	}

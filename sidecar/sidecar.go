@@ -71,10 +71,12 @@ type Server struct {
 
 	log          *jetstream.Log // nil unless the process shares its log
 	core         *cluster.Core  // nil likewise
-	confirming   *confirmations // nil likewise
-	snapshotSeen atomic.Uint64  // position of the newest snapshot, when it was looked for
-	edge         *cluster.Edge  // nil unless the process follows a core
-	store        *store.Store   // nil at an edge
+	confirming   confirmations
+	snapshots    cluster.Snapshots // of the shared log
+	edge         *cluster.Edge     // nil unless the process follows a core
+	right        right             // of the core or the edge
+	id           string            // in the leases of jobs, and in decision logs
+	store        *store.Store      // nil at an edge
 	locks        *store.LockTable
 	names        *store.NameCache
 	trail        *appTrail
@@ -109,7 +111,15 @@ type Server struct {
 	envoys    *passes.Envoys
 	instance  *instance.Watch
 	suspects  authz.Suspects
-	closers   []func() error // in the order of opening; closed in reverse
+	// background runs beside the listeners; its run ends with its context. lastWrites come after the last request.
+	background []background
+	lastWrites []func(context.Context) error
+	closers    []func() error // in the order of opening; closed in reverse
+}
+
+type background struct {
+	name string
+	run  func(context.Context) error
 }
 
 // New opens the store, loads the policy, keys and plugins, and binds the listeners. It returns an
@@ -122,7 +132,10 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{opts: o, registry: prometheus.NewRegistry(), hits: admin.NewHits(), changed: make(chan struct{}, 1)}
+	s := &Server{
+		opts: o, registry: prometheus.NewRegistry(), hits: admin.NewHits(), changed: make(chan struct{}, 1),
+		right: always{}, id: processName(),
+	}
 	s.current.Store(newEdition(o.Config))
 	s.opened = s.digests()
 	s.reloads, s.refusals = newReloads(s.registry, o.Now()), newRefusals(s.registry, o.Logger, o.Now)
@@ -154,6 +167,10 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
+func (s *Server) onRun(name string, run func(context.Context) error) {
+	s.background = append(s.background, background{name, run})
+}
+
 func (s *Server) onClose(fn func() error) { s.closers = append(s.closers, fn) }
 
 func (s *Server) close() error {
@@ -176,7 +193,10 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		s.store, err = store.Open(ctx, o)
 	} else {
 		o.Shared = s.log
-		s.store, err = s.openCopy(ctx, o)
+		s.snapshots.Log, s.snapshots.DataDir, s.snapshots.Version = s.log, cfg.DataDir, s.opts.Version
+		s.snapshots.Logger, s.snapshots.Metrics = s.opts.Logger, s.registry
+		s.store, err = s.snapshots.Open(ctx, o)
+		s.onRun("snapshots", func(ctx context.Context) error { s.snapshots.Keep(ctx); return nil })
 	}
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
@@ -190,6 +210,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	}
 	s.trail.auditConfigured(ctx, cfg)
 	s.openRecent(ctx)
+	s.onRun("clients", func(ctx context.Context) error { s.watchClients(ctx); return nil })
 	return s.openClients(ctx)
 }
 
@@ -229,6 +250,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	if s.core != nil {
 		o.Confirm = func(ctx context.Context) error { return s.confirm(ctx, "", "", nil) }
 		o.InTouch, o.Current, o.Limits = s.core.Ready, s.upToDate, s.limits
+		o.ProofWait = s.opts.Config.Envoy.CheckTimeout
 	}
 	if err := s.keyEncryption(ctx, &o); err != nil {
 		return err
@@ -238,6 +260,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
 	s.onClose(closer(s.oauth.Close))
+	s.onRun("authorization server", s.oauth.Run)
 	return nil
 }
 
@@ -272,6 +295,8 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the SCIM service: %w", err)
 	}
+	s.onRun("refused deactivations", s.handler.Run)
+	s.lastWrites = append(s.lastWrites, func(ctx context.Context) error { s.handler.Flush(ctx); return nil })
 	mux := http.NewServeMux()
 	s.handler.Mount(mux)
 	s.oauth.Mount(mux, s.tenantOf)
@@ -305,7 +330,7 @@ func (s *Server) openChecks(context.Context) (err error) {
 	envoy := s.opts.Config.Envoy
 	o := extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
-		Lease: s.lease, MayDecide: s.mayDecide, Hit: s.hit,
+		Lease: s.right.Lease, MayDecide: s.mayDecide, Hit: s.hit,
 		Decided: s.decided, Permit: s.permit, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	}
 	if s.handler != nil {
@@ -333,13 +358,14 @@ func (s *Server) openEngine(context.Context) (err error) {
 		heartbeat = cfg.Cluster.Heartbeat
 	}
 	s.engine, err = revoke.New(revoke.Options{
-		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenantNames, Owner: s.owner(), Heartbeat: heartbeat,
+		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenantNames, Owner: s.id, Heartbeat: heartbeat,
 		Workers: cfg.Revocation.Workers, Lease: jobLease(cfg), Deadline: cfg.Revocation.Deadline,
 		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the revocation engine: %w", err)
 	}
+	s.onRun("revocation engine", s.engine.Run)
 	return nil
 }
 
@@ -485,14 +511,8 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	}
 }
 
-// owner is the name of this process in the leases of jobs.
-func (s *Server) owner() string {
-	if s.core != nil {
-		return s.core.ID()
-	}
-	if s.edge != nil {
-		return s.edge.ID()
-	}
+// processName names this process as long as it has no cluster that names it.
+func processName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "scimward"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/scimward/scimward/store/machine"
@@ -29,10 +30,20 @@ func (t *Tx) UseJTI(issuer, jti string, exp time.Time) error {
 const issuerOfProofs = "\x00dpop"
 
 // UseProof records that a DPoP proof was used. It returns ErrReplay for a used one, until housekeeping drops it some
-// time after until.
+// time after until. Unlike Update it does not wait longer than ctx, and then returns ErrUnavailable: the proof may
+// still become a used one.
 func (s *Store) UseProof(ctx context.Context, tenant, proof string, until time.Time) error {
-	_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) error { return t.UseJTI(issuerOfProofs, proof, until) })
-	return err
+	done := make(chan error, 1)
+	go func() { // Close waits for the change
+		_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) error { return t.UseJTI(issuerOfProofs, proof, until) })
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: recording a used proof: %w", ErrUnavailable, ctx.Err())
+	}
 }
 
 // RevokeToken records that the access token with a jti is revoked, until housekeeping drops it some time

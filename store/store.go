@@ -122,6 +122,10 @@ func (s *Store) tenant(name string) (TenantOptions, bool) {
 	return o, ok
 }
 
+// GiveUp makes the changes that wait for the shared log fail now, with ErrUnavailable, and all later ones too. One that
+// was on its way may still come into force. A store alone waits for its disk only, and GiveUp does nothing.
+func (s *Store) GiveUp() { s.m.GiveUp() }
+
 // Close waits for the running calls, commits the queued changes and closes the database.
 // Later calls return ErrClosed.
 func (s *Store) Close() error {

@@ -112,12 +112,12 @@ func (m *Machine) propose(ctx context.Context, t *transaction) outcome {
 }
 
 // commitLoop is the committer, the only goroutine that appends to the log. It ends
-// when the queue is closed and empty.
-func (m *Machine) commitLoop() {
+// when the queue is closed and empty. The end of ctx ends the waiting for a shared log.
+func (m *Machine) commitLoop(ctx context.Context) {
 	var c crowd
 	for batch, next := m.nextBatch(nil, c); batch != nil; batch, next = m.nextBatch(next, c) {
 		start := time.Now()
-		m.commit(batch)
+		m.commit(ctx, batch)
 		if m.shared != nil {
 			c = crowd{clients: len(batch) + len(m.queue), patience: min(time.Since(start)/patienceShare, maxPatience)}
 		}
@@ -193,18 +193,17 @@ func (m *Machine) another(patience <-chan time.Time) *proposal {
 	}
 }
 
-// commit orders one record and answers the proposers.
-func (m *Machine) commit(batch []*proposal) {
+// commit orders one record and answers the proposers. The context of a proposer does not stop a queued change.
+func (m *Machine) commit(ctx context.Context, batch []*proposal) {
 	start := time.Now()
 	txns := make([]*transaction, len(batch))
 	for i, p := range batch {
 		txns[i] = p.txn
 	}
-	ctx := context.Background() // the caller's context does not stop a queued change
 	v, err := m.order(ctx, txns)
 	if half := len(batch) / 2; half > 0 && errors.Is(err, log.ErrTooLarge) {
-		m.commit(batch[:half])
-		m.commit(batch[half:])
+		m.commit(ctx, batch[:half])
+		m.commit(ctx, batch[half:])
 		return
 	}
 	if err != nil {
@@ -223,7 +222,7 @@ func (m *Machine) order(ctx context.Context, txns []*transaction) (verdict, erro
 	if m.shared != nil {
 		return m.shared.order(ctx, txns)
 	}
-	seq, err := m.log.Append(ctx, m.codec.encode(nil, txns))
+	seq, err := m.log.Append(context.WithoutCancel(ctx), m.codec.encode(nil, txns))
 	if err != nil {
 		return verdict{}, err
 	}

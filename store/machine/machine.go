@@ -97,6 +97,7 @@ type Machine struct {
 	hash   [32]byte        // the end of the chain of marks after it
 
 	queue    chan *proposal
+	giveUp   context.CancelFunc // ends the waiting for a shared log
 	barriers barriers
 	position atomic.Uint64
 	snaps    snapshots
@@ -145,7 +146,9 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 	if err := m.alone(ctx); err != nil {
 		return nil, errors.Join(err, m.release())
 	}
-	m.committer.Go(m.commitLoop)
+	waiting, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	m.giveUp = giveUp
+	m.committer.Go(func() { m.commitLoop(waiting) })
 	return m, nil
 }
 
@@ -175,6 +178,11 @@ func (m *Machine) release() error {
 	return m.log.Close()
 }
 
+// GiveUp makes the changes that wait for the shared log fail now, with ErrUnavailable, and all later ones too. One that
+// was on its way may still appear in the log. Call it before Close when the servers of the log may be out of reach.
+// A machine alone waits for its disk only, and GiveUp does nothing.
+func (m *Machine) GiveUp() { m.giveUp() }
+
 // Close waits for the running calls, commits the queued transactions and closes the log.
 // Later calls return ErrClosed.
 func (m *Machine) Close() error {
@@ -188,6 +196,7 @@ func (m *Machine) Close() error {
 	m.inflight.Wait()
 	close(m.queue)
 	m.committer.Wait()
+	m.giveUp()
 	if m.shared != nil {
 		m.shared.mu.Lock()
 		m.shared.stop()

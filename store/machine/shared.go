@@ -305,6 +305,9 @@ func (f *follower) order(ctx context.Context, txns []*transaction) (verdict, err
 	if err := f.ready(); err != nil {
 		return verdict{}, errors.Join(log.ErrRefused, err)
 	}
+	if ctx.Err() != nil { // GiveUp
+		return verdict{}, fmt.Errorf("%w: this process ends, and waits for the shared log no longer", log.ErrRefused)
+	}
 	ctx, cancel := context.WithTimeout(ctx, f.within)
 	defer cancel()
 	done := make(chan verdict, 1)

@@ -59,7 +59,7 @@ func (t *tenant) checkProof(
 	}
 	var te *token.Error
 	if !errors.As(err, &te) {
-		return fault(ReasonKeys, "the DPoP proof cannot be verified at the moment: send the request again")
+		return fault(ReasonKeys, "the DPoP proof cannot be verified at the moment: send the request again, with a new proof")
 	}
 	te.Issuer, te.ClientID, te.KeyID = claims.Issuer, claims.ClientID, claims.KeyID
 	d := t.proofDenial(te)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,7 +67,8 @@ type Core struct {
 	ordered *queue[any]         // store.Applied and lease.Ask, until the streams of earlier locks are cut
 	events  *queue[lease.Event] // for the protocol
 	peers   peers
-	details time.Time // when the others were last told of parts and edges; of the goroutine of Run
+	details time.Time                 // when the others were last told of parts and edges; of the goroutine of Run
+	beat    atomic.Pointer[time.Time] // when the newest heartbeat of this core was applied here, or when it was made
 
 	mu     sync.Mutex
 	ticket uint64
@@ -87,6 +89,8 @@ func New(o Options) (*Core, error) {
 	}
 	c.opts.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	c.right = newRight(c.opts.Lease.Lease)
+	made := time.Now()
+	c.beat.Store(&made)
 	var err error
 	c.metrics, err = newMetrics(o.Metrics, c)
 	return c, err
@@ -109,6 +113,9 @@ func (c *Core) Ready() error {
 	}
 	return errors.New("it has no lease: it has not applied a heartbeat of its own in time; is the log's cluster in reach?")
 }
+
+// Silent is how long the log has taken no heartbeat of this core.
+func (c *Core) Silent() time.Duration { return time.Since(*c.beat.Load()) }
 
 // ErrUnconfirmed says that Confirm could not learn that every process has a restriction in force. It may be so.
 var ErrUnconfirmed = errors.New("it is not known whether every process has the change in force")
@@ -276,6 +283,12 @@ func (c *Core) order(ctx context.Context, at store.Seq) {
 
 func (c *Core) orderOne(ctx context.Context, a store.Applied) {
 	c.peers.note(a.Cores)
+	for i := range a.Cores {
+		if own := &a.Cores[i]; own.Type == store.CoreHeartbeat && own.Core.ID == string(c.id) {
+			now := time.Now()
+			c.beat.Store(&now)
+		}
+	}
 	for _, tenant := range a.Locked {
 		c.opts.Cut(ctx, tenant)
 	}

@@ -97,6 +97,8 @@ type Options struct {
 	// InTouch returns why this process is out of touch with those that share the store, so that a change would wait for
 	// them in vain. Nil means that it never is.
 	InTouch func() error
+	// ProofWait is how long a request waits until all processes know that its DPoP proof is used. Zero means 1 s.
+	ProofWait time.Duration
 	// Current runs before a request of a client changes something. It returns when the store has every change that any
 	// process acknowledged before, or why this process is out of touch. Nil means that there is no other process.
 	Current func(ctx context.Context) error
@@ -143,6 +145,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Current == nil {
 		o.Current = func(context.Context) error { return nil }
 	}
+	o.ProofWait = cmp.Or(o.ProofWait, time.Second)
 	o.RotateEvery = cmp.Or(o.RotateEvery, DefaultRotation)
 	throttles, err := newThrottles(o.Limits)
 	if err != nil {

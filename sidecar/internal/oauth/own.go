@@ -92,7 +92,7 @@ func (s *Server) stateOf(ctx context.Context, tenant string) (*state, error) {
 		var err error
 		var shared token.SharedProofs
 		if s.shared {
-			shared = sharedProofs{s.opts.Store, st.ring, s.opts.InTouch}
+			shared = sharedProofs{s.opts.Store, st.ring, s.opts.InTouch, s.opts.ProofWait}
 		}
 		if st.Proofs, err = token.NewProofs(tenant, s.opts.Now, shared, s.opts.Metrics); err != nil {
 			return nil, err
@@ -117,6 +117,7 @@ type sharedProofs struct {
 	store   *store.Store
 	ring    *ring
 	inTouch func() error
+	wait    time.Duration
 }
 
 // Secrets implements [token.SharedProofs].
@@ -130,11 +131,17 @@ func (p sharedProofs) Secrets() [][]byte {
 // Use implements [token.SharedProofs].
 func (p sharedProofs) Use(ctx context.Context, proof string, until time.Time) (first bool, err error) {
 	if err := p.inTouch(); err != nil {
-		return false, err
+		return false, fmt.Errorf("%w: %w", errApart, err)
 	}
+	// It is known only afterwards that nobody answers. The sender then needs another proof, for any process.
+	ctx, cancel := context.WithTimeout(ctx, p.wait)
+	defer cancel()
 	err = p.store.UseProof(ctx, p.ring.tenant, proof, until)
-	if errors.Is(err, store.ErrReplay) {
+	switch {
+	case errors.Is(err, store.ErrReplay):
 		return false, nil
+	case err != nil && ctx.Err() != nil:
+		return false, fmt.Errorf("%w: %w", errApart, err)
 	}
 	return err == nil, err
 }

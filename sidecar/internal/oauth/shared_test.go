@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store"
 )
 
 // sharing has a second server on the store of the first. Confirm returns what confirmed says.
@@ -111,6 +113,39 @@ func TestApart(t *testing.T) {
 	}
 	if err := verify(); err != nil {
 		t.Errorf("a proof, when the process is back: %v", err)
+	}
+}
+
+// TestProofDoesNotWaitForTheLog: a process that is cut off and does not know it yet refuses a request with a proof in
+// time for the answer. A new proof is good when the log is back.
+func TestProofDoesNotWaitForTheLog(t *testing.T) {
+	var cut atomic.Bool
+	back := make(chan struct{})
+	w := newWorld(t, func(w *world) {
+		w.options.Confirm = func(context.Context) error { return nil }
+		w.options.ProofWait = 50 * time.Millisecond
+		w.faults.BeforeCommit = func() error {
+			if cut.Load() {
+				<-back
+			}
+			return nil
+		}
+	})
+	k := w.proofKey()
+	verify := func() error {
+		_, err := proofsOf(t, w.server).Verify(t.Context(), k.sign(object{"jti": w.fresh()}), &token.ProofRequest{
+			Method: "POST", URL: acme + "/oauth/token", ID: w.fresh(),
+		})
+		return err
+	}
+	cut.Store(true)
+	if err := verify(); !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a proof at a process that is cut off: %v, want that nobody answered in time", err)
+	}
+	cut.Store(false)
+	close(back)
+	if err := verify(); err != nil {
+		t.Errorf("a proof when the log is back: %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -59,7 +60,9 @@ func (l *Log) link(ctx context.Context) (*link, error) {
 			l.current.js, err = js.New(nc)
 			return l.current, err
 		}
-		l.missing[i] = time.Now()
+		if ctx.Err() == nil { // else nobody waited for an answer
+			l.missing[i] = time.Now()
+		}
 		faults = append(faults, fmt.Errorf("connecting to %s: %w", url, err))
 	}
 	l.next++
@@ -78,6 +81,24 @@ func (l *Log) inTurn(now time.Time) (first []int) {
 		}
 	}
 	return append(first, last...)
+}
+
+// dialer makes one connection. The end of ctx closes it until release is called: a server that hangs accepts a
+// connection and says nothing.
+type dialer struct {
+	ctx     context.Context //nolint:containedctx // the interface of the client has none
+	release func() bool
+}
+
+// Dial implements [nats.CustomDialer].
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(d.ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	d.release()                                                    // of a former address of the same name
+	d.release = context.AfterFunc(d.ctx, func() { _ = c.Close() }) // which ends the handshake
+	return c, nil
 }
 
 // dial makes a connection that is never repaired. Pings notice within 4 s that the server is
@@ -102,7 +123,10 @@ func (l *Log) dial(ctx context.Context, url string, login Login) (*nats.Conn, er
 	case login.given():
 		options = append(options, nats.UserInfo(login.User, login.Password))
 	}
-	return nats.Connect(url, options...)
+	d := &dialer{ctx: ctx, release: func() bool { return true }}
+	nc, err := nats.Connect(url, append(options, nats.SetCustomDialer(d))...)
+	d.release()
+	return nc, err
 }
 
 // leave closes a connection. If it is still the current one, the next URL follows.

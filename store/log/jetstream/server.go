@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -133,4 +134,17 @@ func (s *Server) URL() string { return s.server.ClientURL() }
 func (s *Server) Stop() {
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
+}
+
+// Shutdown is Stop, but does not wait longer than ctx. After an error the server goes on stopping, and ends with the
+// process at the latest. That loses nothing: it has synced what it acknowledged.
+func (s *Server) Shutdown(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { defer close(done); s.Stop() }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stopping a server of the log: %w", ctx.Err())
+	}
 }

@@ -1,4 +1,4 @@
-package sidecar
+package cluster
 
 import (
 	"context"
@@ -9,18 +9,15 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/log"
-	"github.com/scimward/scimward/store/log/jetstream"
 	"github.com/scimward/scimward/store/machine"
 )
-
-// A snapshot is a backup of one core's copy, kept beside the shared log. A core whose copy is missing or too old
-// begins with the newest one. The log keeps the records since the newest but one.
 
 const (
 	snapshotEvery   = 1 << 17     // records of the log
@@ -31,8 +28,42 @@ const (
 	copyKeepRecords = 1 << 16 // records that each core's copy keeps
 )
 
-// snapshotName names a snapshot that has at least the records up to a position.
-func snapshotName(at store.Seq) string { return fmt.Sprintf("%s%020d", snapshotPrefix, uint64(at)) }
+// SnapshotLog is a shared log with the snapshots beside it.
+type SnapshotLog interface {
+	log.Blobs
+	Trim(ctx context.Context, upTo log.Seq) error
+	// Genesis returns the first record of the log, also when it is trimmed.
+	Genesis(ctx context.Context) ([]byte, error)
+}
+
+// Snapshot is a complete snapshot beside the log.
+type Snapshot struct {
+	log.Blob
+	At store.Seq // it has at least the records up to this one
+}
+
+// Snapshots makes and reads the snapshots of a shared log. A snapshot is a backup of one core's copy, kept beside the
+// log. A core whose copy is missing or too old begins with the newest one. The log keeps the records since the newest
+// but one. Call Open, and then Keep.
+type Snapshots struct {
+	Log     SnapshotLog
+	DataDir string // of this core; a snapshot is there while it is read
+	Version string // of scimward
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer // of the store that Open returns
+	Store   *store.Store          // set by Open; the snapshots that are made are copies of it
+
+	seen atomic.Uint64 // position of the newest snapshot, when it was looked for
+}
+
+// Behind is how many records of the log are not in the newest snapshot, as far as this core has looked.
+func (s *Snapshots) Behind() uint64 {
+	applied, seen := uint64(s.Store.Health().Applied), s.seen.Load()
+	return applied - min(applied, seen)
+}
+
+// SnapshotName names a snapshot that has at least the records up to a position.
+func SnapshotName(at store.Seq) string { return fmt.Sprintf("%s%020d", snapshotPrefix, uint64(at)) }
 
 // snapshotAt reads the position out of a name.
 func snapshotAt(name string) (store.Seq, bool) {
@@ -41,27 +72,27 @@ func snapshotAt(name string) (store.Seq, bool) {
 	return store.Seq(n), ok && err == nil
 }
 
-// snapshots returns the complete snapshots beside the log, the oldest first.
-func snapshots(ctx context.Context, l *jetstream.Log) ([]log.Blob, error) {
+// ListSnapshots returns the complete snapshots beside the log, the oldest first.
+func ListSnapshots(ctx context.Context, l log.Blobs) ([]Snapshot, error) {
 	all, err := l.ListBlobs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing the snapshots: %w", err)
 	}
-	return completeSnapshots(all), nil
+	return CompleteSnapshots(all), nil
 }
 
-// completeSnapshots returns the complete snapshots among the blobs of the log, the oldest first.
-func completeSnapshots(all []log.Blob) (out []log.Blob) {
+// CompleteSnapshots returns the complete snapshots among the blobs of the log, the oldest first.
+func CompleteSnapshots(all []log.Blob) (out []Snapshot) {
 	for _, b := range all { // ordered by name, and so by position
-		if _, ok := snapshotAt(b.Name); ok && b.Complete {
-			out = append(out, b)
+		if at, ok := snapshotAt(b.Name); ok && b.Complete {
+			out = append(out, Snapshot{b, at})
 		}
 	}
 	return out
 }
 
-// openSnapshot reads a snapshot while it is fetched.
-func openSnapshot(ctx context.Context, l *jetstream.Log, name string) io.ReadCloser {
+// OpenSnapshot reads a snapshot while it is fetched.
+func OpenSnapshot(ctx context.Context, l log.Blobs, name string) io.ReadCloser {
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()
 	s := &fetching{PipeReader: r, cancel: cancel, done: make(chan struct{})}
@@ -88,9 +119,9 @@ func (f *fetching) Close() error {
 	return err
 }
 
-// openCopy opens the copy of the shared log in the data folder. If the log no longer has the records that follow it,
-// or if there is none, the newest snapshot takes its place.
-func (s *Server) openCopy(ctx context.Context, o store.Options) (*store.Store, error) {
+// Open opens the copy of the shared log in o.Dir. If the log no longer has the records that follow it, or if there is
+// none, the newest snapshot takes its place.
+func (s *Snapshots) Open(ctx context.Context, o store.Options) (*store.Store, error) {
 	o.KeepRecords = copyKeepRecords
 	open := func() (*store.Store, error) {
 		metrics := prometheus.NewRegistry() // a store that does not open must not leave its metrics behind
@@ -99,7 +130,8 @@ func (s *Server) openCopy(ctx context.Context, o store.Options) (*store.Store, e
 		if err != nil {
 			return nil, err
 		}
-		return opened, s.registry.Register(metrics)
+		s.Store = opened
+		return opened, s.Metrics.Register(metrics)
 	}
 	for again := 0; ; again++ {
 		opened, err := open()
@@ -117,15 +149,15 @@ func (s *Server) openCopy(ctx context.Context, o store.Options) (*store.Store, e
 
 // readNewest puts the newest snapshot in the place of the copy in dir. Other cores may make newer snapshots meanwhile
 // and delete this one, or all that are being listed. Then it looks again.
-func (s *Server) readNewest(ctx context.Context, dir string) (err error) {
+func (s *Snapshots) readNewest(ctx context.Context, dir string) (err error) {
 	read := ""
 	for range snapshotTries {
-		all, listed := snapshots(ctx, s.log)
+		all, listed := ListSnapshots(ctx, s.Log)
 		if listed != nil {
 			return errors.Join(err, listed)
 		}
 		if len(all) == 0 {
-			err = errNoSnapshot
+			err = ErrNoSnapshot
 			continue
 		}
 		newest := all[len(all)-1]
@@ -133,9 +165,9 @@ func (s *Server) readNewest(ctx context.Context, dir string) (err error) {
 			return err
 		}
 		read = newest.Name
-		s.opts.Logger.InfoContext(ctx, "reading a snapshot of the directory", slog.String("name", read),
+		s.Logger.InfoContext(ctx, "reading a snapshot of the directory", slog.String("name", read),
 			slog.Int64("bytes", newest.Size))
-		if err = readSnapshot(ctx, s.log, read, s.opts.Config.DataDir, dir); err == nil {
+		if err = ReadSnapshot(ctx, s.Log, read, s.DataDir, dir); err == nil {
 			return nil
 		}
 		err = fmt.Errorf("reading the snapshot %s: %w", read, err)
@@ -145,7 +177,7 @@ func (s *Server) readNewest(ctx context.Context, dir string) (err error) {
 
 // giveWay returns nil when a snapshot may take the place of the copy in dir, which cannot be continued because of why.
 // It moves a copy of the former log aside: the log began again with the copy of another core.
-func (s *Server) giveWay(ctx context.Context, dir string, why error) error {
+func (s *Snapshots) giveWay(ctx context.Context, dir string, why error) error {
 	ours, err := store.Inspect(ctx, dir)
 	if errors.Is(err, store.ErrEmpty) {
 		return nil
@@ -153,7 +185,7 @@ func (s *Server) giveWay(ctx context.Context, dir string, why error) error {
 	if err != nil {
 		return errors.Join(why, err)
 	}
-	rec, err := s.log.Genesis(ctx)
+	rec, err := s.Log.Genesis(ctx)
 	if err != nil {
 		return errors.Join(why, err)
 	}
@@ -171,16 +203,16 @@ func (s *Server) giveWay(ctx context.Context, dir string, why error) error {
 	if err != nil {
 		return errors.Join(why, err)
 	}
-	s.opts.Logger.WarnContext(ctx, "the shared log began again, so the copy of the former one was moved aside",
+	s.Logger.WarnContext(ctx, "the shared log began again, so the copy of the former one was moved aside",
 		slog.String("to", to), slog.Uint64("ends_at", uint64(ours.Last)))
 	return nil
 }
 
-// errNoSnapshot says that a core cannot begin.
-var errNoSnapshot = errors.New("the shared log has trimmed records that this core lacks, and there is no snapshot")
+// ErrNoSnapshot says that a core cannot begin.
+var ErrNoSnapshot = errors.New("the shared log has trimmed records that this core lacks, and there is no snapshot")
 
-// readSnapshot replaces the copy in dir by a snapshot. It keeps a file in scratch meanwhile.
-func readSnapshot(ctx context.Context, l *jetstream.Log, name, scratch, dir string) (err error) {
+// ReadSnapshot replaces the copy in dir by a snapshot. It keeps a file in scratch meanwhile.
+func ReadSnapshot(ctx context.Context, l log.Blobs, name, scratch, dir string) (err error) {
 	file, err := os.CreateTemp(scratch, "snapshot-")
 	if err != nil {
 		return fmt.Errorf("making a file for it: %w", err)
@@ -199,12 +231,9 @@ func readSnapshot(ctx context.Context, l *jetstream.Log, name, scratch, dir stri
 	return err
 }
 
-// keepSnapshots makes a snapshot when the log has grown by enough, and trims the log. Every core does; whoever comes
-// first does it for the others.
-func (s *Server) keepSnapshots(ctx context.Context) {
-	if s.log == nil {
-		return
-	}
+// Keep makes a snapshot when the log has grown by enough, and trims the log, until ctx ends. Every core does; whoever
+// comes first does it for the others.
+func (s *Snapshots) Keep(ctx context.Context) {
 	tick := time.NewTicker(snapshotLook)
 	defer tick.Stop()
 	for {
@@ -213,61 +242,60 @@ func (s *Server) keepSnapshots(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := s.snapshotIfDue(ctx, snapshotEvery); err != nil && ctx.Err() == nil {
-			s.opts.Logger.ErrorContext(ctx, "making a snapshot of the directory", slog.Any("err", err))
+		if err := s.makeIfDue(ctx); err != nil && ctx.Err() == nil {
+			s.Logger.ErrorContext(ctx, "making a snapshot of the directory", slog.Any("err", err))
 		}
 	}
 }
 
-func (s *Server) snapshotIfDue(ctx context.Context, every store.Seq) error {
-	all, err := snapshots(ctx, s.log)
+func (s *Snapshots) makeIfDue(ctx context.Context) error {
+	all, err := ListSnapshots(ctx, s.Log)
 	if err != nil {
 		return err
 	}
 	last := store.Seq(0)
 	if len(all) > 0 {
-		last, _ = snapshotAt(all[len(all)-1].Name)
-		s.snapshotSeen.Store(uint64(last))
+		last = all[len(all)-1].At
+		s.seen.Store(uint64(last))
 	}
-	if at := s.store.Health().Applied; at < last+every {
+	if at := s.Store.Health().Applied; at < last+snapshotEvery {
 		return nil
 	}
-	return s.snapshot(ctx)
+	return s.Make(ctx)
 }
 
-// snapshot makes a snapshot, reads it back, and trims the log up to the one before.
-func (s *Server) snapshot(ctx context.Context) error {
-	name := snapshotName(s.store.Health().Applied)
+// Make makes a snapshot, reads it back, and trims the log up to the one before.
+func (s *Snapshots) Make(ctx context.Context) error {
+	name := SnapshotName(s.Store.Health().Applied)
 	r, w := io.Pipe()
 	go func() {
-		_, err := s.store.Backup(ctx, w, s.opts.Version)
+		_, err := s.Store.Backup(ctx, w, s.Version)
 		w.CloseWithError(err)
 	}()
-	_, err := s.log.PutBlob(ctx, name, r)
+	_, err := s.Log.PutBlob(ctx, name, r)
 	r.CloseWithError(errors.New("the snapshot was not taken"))
 	if err != nil {
 		return err
 	}
-	if err := s.checkSnapshot(ctx, name); err != nil {
-		return errors.Join(fmt.Errorf("the snapshot %s cannot be read: %w", name, err), s.log.DeleteBlob(ctx, name))
+	if err := s.check(ctx, name); err != nil {
+		return errors.Join(fmt.Errorf("the snapshot %s cannot be read: %w", name, err), s.Log.DeleteBlob(ctx, name))
 	}
-	s.opts.Logger.InfoContext(ctx, "made a snapshot of the directory", slog.String("name", name))
-	all, err := snapshots(ctx, s.log)
+	s.Logger.InfoContext(ctx, "made a snapshot of the directory", slog.String("name", name))
+	all, err := ListSnapshots(ctx, s.Log)
 	if err != nil || len(all) < snapshotsKept {
 		return err
 	}
 	kept := all[len(all)-snapshotsKept:]
 	for _, old := range all[:len(all)-snapshotsKept] {
-		if err := s.log.DeleteBlob(ctx, old.Name); err != nil {
+		if err := s.Log.DeleteBlob(ctx, old.Name); err != nil {
 			return fmt.Errorf("deleting the snapshot %s: %w", old.Name, err)
 		}
 	}
-	at, _ := snapshotAt(kept[0].Name)
-	return s.log.Trim(ctx, at)
+	return s.Log.Trim(ctx, kept[0].At)
 }
 
-func (s *Server) checkSnapshot(ctx context.Context, name string) error {
-	r := openSnapshot(ctx, s.log, name)
+func (s *Snapshots) check(ctx context.Context, name string) error {
+	r := OpenSnapshot(ctx, s.Log, name)
 	_, err := store.CheckBackup(ctx, r)
 	return errors.Join(err, r.Close())
 }
