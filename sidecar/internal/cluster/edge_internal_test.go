@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/types/known/wrapperspb"
-
 	"github.com/scimward/scimward/sidecar/internal/lease"
 	"github.com/scimward/scimward/store"
 )
@@ -57,9 +55,7 @@ func TestPartsAreBounded(t *testing.T) {
 		}
 		all = append(all, c)
 	}
-	e := &follower{out: newQueue[*wrapperspb.BytesValue]()}
-	e.load(7, all)
-	parts, count := e.out.take(), 0
+	parts, count := partsOf(7, all), 0
 	for i, b := range parts {
 		var m toEdge
 		if err := json.Unmarshal(b.GetValue(), &m); err != nil || len(b.GetValue()) > maxMessage/4 {

@@ -379,3 +379,27 @@ func TestHangingQuestion(t *testing.T) {
 	eventually(t, "the edge follows the other core", func() bool { return len(nodes[1].Edges()) == 1 && e.MayDecide() })
 	g.open()
 }
+
+// TestEdgesBeginTogether: edges that begin together cost their core one snapshot, and none of them serves a user who
+// was locked before it began.
+func TestEdgesBeginTogether(t *testing.T) {
+	var snapshots atomic.Int32
+	n := startWith(t, storetest.SharedLog(t), &bus{fns: map[*post]func([]byte){}}, "a", func(o *cluster.Options) {
+		o.Policies = func() []store.Change { snapshots.Add(1); return nil } // a part of each snapshot
+	})
+	addr := n.serveEdges(t)
+	for i, name := range []string{"ada", "bob", "eve"} {
+		deactivate(t, n.store, name)
+		if _, err := n.Confirm(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for j := range 4 {
+			if e := startEdge(t, fmt.Sprintf("e%d%d", i, j), addr); e.allows(name) || e.allows("ada") {
+				t.Errorf("%s serves %s or ada, who were locked before it began", e.ID(), name)
+			}
+		}
+	}
+	if got := snapshots.Load(); got != 1 {
+		t.Errorf("12 edges got %d snapshots, want 1", got)
+	}
+}

@@ -1,7 +1,7 @@
 package cluster
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +17,9 @@ import (
 // Bounds of the feed.
 const (
 	maxKept    = 1 << 13 // newest changes, for an edge that comes back
-	maxWaiting = 1 << 14 // messages for one edge that is too slow; then its stream ends
+	maxWaiting = 1 << 15 // messages for one edge that is too slow; then its stream ends. It begins with maxKept at most
 	partSize   = 1 << 20 // bytes of locks in one message, as changeSize counts
+	imageAge   = 20 * time.Second
 )
 
 // feed passes every change that decides about requests to the edges that follow this core, each in its own queue.
@@ -28,6 +29,7 @@ type feed struct {
 	told   lease.Position // of the newest change, or of the state at the start
 	floor  lease.Position // the kept changes are all those behind it
 	kept   []keptChange
+	image  *image // nil: none that is young
 	edges  map[*follower]bool
 	byID   map[lease.ID][]*follower // the same
 }
@@ -38,14 +40,32 @@ type keptChange struct {
 	message *wrapperspb.BytesValue
 }
 
+// image is a snapshot as it goes to edges. Many edges begin at once, and writing it costs more than sending it. So it
+// serves all who come until it is imageAge old, with the changes since.
+type image struct {
+	at      lease.Position // it has everything up to here
+	written chan struct{}  // closed when the two below are set
+	parts   []*wrapperspb.BytesValue
+	since   time.Time
+}
+
+// old reports whether an image serves no further edges.
+func (i *image) old() bool {
+	select {
+	case <-i.written:
+		return time.Since(i.since) > imageAge
+	default:
+		return false
+	}
+}
+
 // follower is the stream to one edge.
 type follower struct {
 	hello hello
 	id    lease.ID // of the edge, with the name of its certificate
 	out   *queue[*wrapperspb.BytesValue]
-	later *queue[*wrapperspb.BytesValue] // until the parts of the snapshot are in out; then nil
-	ended chan struct{}                  // closed when the core ends the stream
-	why   error                          // set before
+	ended chan struct{} // closed when the core ends the stream
+	why   error         // set before
 
 	position lease.Position // up to which the edge has the restrictions in force
 	granted  time.Time      // end of its newest grant
@@ -70,6 +90,9 @@ func (f *feed) add(a *store.Applied) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.told = max(f.told, c.At) // also with heartbeats, so that a core that started later is not ahead for long
+	if f.image != nil && f.image.old() {
+		f.image = nil // heartbeats come all the time, so it does not stay in memory
+	}
 	if !a.Restricts && len(a.Deciding) == 0 {
 		return
 	}
@@ -96,12 +119,11 @@ func (f *feed) grant(g lease.Grant) {
 
 // send needs mu.
 func (f *feed) send(e *follower, m *wrapperspb.BytesValue) {
-	to := cmp.Or(e.later, e.out)
-	if to.len() >= maxWaiting {
+	if e.out.len() >= maxWaiting {
 		f.drop(e, fmt.Errorf("the edge is too slow: %d messages wait for it", maxWaiting))
 		return
 	}
-	to.push(m)
+	e.out.push(m)
 }
 
 // join adds a stream. It needs mu.
@@ -123,52 +145,77 @@ func (f *feed) drop(e *follower, why error) {
 	}
 }
 
-// attach begins a stream: it puts what the edge lacks into its queue, and after that every change. locks returns the
-// whole lock table.
-func (f *feed) attach(h hello, locks func() []store.Change) (*follower, error) {
+// errTooFast says that a snapshot was outdated when it was written.
+var errTooFast = errors.New("more changes came than are kept while the snapshot was written; follow again")
+
+// attach begins a stream: it puts what the edge lacks into its queue, and after that every change. read returns
+// everything that an edge must know.
+func (f *feed) attach(h hello, read func() []store.Change) (*follower, error) {
 	e := &follower{hello: h, id: h.Edge, out: newQueue[*wrapperspb.BytesValue](), ended: make(chan struct{})}
-	f.mu.Lock()
-	if f.closed {
-		f.mu.Unlock()
-		return nil, errEnding
+	if joined, err := f.resume(e, h.Position); joined || err != nil {
+		return e, err
 	}
-	if err := lease.CanFollow(f.told, h.Position); err != nil {
-		f.mu.Unlock()
-		return nil, err
+	i := f.snapshot(read)
+	e.out.push(i.parts...)
+	joined, err := f.resume(e, i.at)
+	if !joined && err == nil {
+		err = errTooFast
 	}
-	at := f.told
-	if resumes := h.Position > 0 && h.Position >= f.floor; resumes {
-		for i := range f.kept {
-			if f.kept[i].at > h.Position {
-				e.out.push(f.kept[i].message)
-			}
-		}
-		f.join(e)
-		f.mu.Unlock()
-		return e, nil
-	}
-	// The table has everything up to at. What it has beyond that comes again as a change.
-	e.later = newQueue[*wrapperspb.BytesValue]()
-	f.join(e)
-	f.mu.Unlock()
-	e.load(at, locks())
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	e.out.push(e.later.take()...)
-	e.later = nil
-	return e, nil
+	return e, err
 }
 
-// load sends a snapshot in parts.
-func (e *follower) load(at lease.Position, all []store.Change) {
+// resume lets an edge follow that has everything up to a position, zero for nothing. It reports false when the changes
+// since are not kept.
+func (f *feed) resume(e *follower, from lease.Position) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return false, errEnding
+	}
+	if err := lease.CanFollow(f.told, e.hello.Position); err != nil {
+		return false, err
+	}
+	if from == 0 || from < f.floor {
+		return false, nil
+	}
+	for i := range f.kept {
+		if f.kept[i].at > from {
+			e.out.push(f.kept[i].message)
+		}
+	}
+	f.join(e)
+	return true, nil
+}
+
+// snapshot returns a snapshot that is young enough. Whoever finds none writes one, and who comes meanwhile waits.
+func (f *feed) snapshot(read func() []store.Change) *image {
+	f.mu.Lock()
+	i := f.image
+	if i != nil && i.at >= f.floor && !i.old() {
+		f.mu.Unlock()
+		<-i.written
+		return i
+	}
+	// What is read has everything up to told. What it has beyond that comes again as a change.
+	i = &image{at: f.told, written: make(chan struct{})}
+	f.image = i
+	f.mu.Unlock()
+	i.parts = partsOf(i.at, read())
+	i.since = time.Now()
+	close(i.written)
+	return i
+}
+
+// partsOf writes a snapshot in parts.
+func partsOf(at lease.Position, all []store.Change) (out []*wrapperspb.BytesValue) {
 	first, size := 0, 0
 	for i := range all {
 		if size += changeSize(&all[i]); size > partSize && i > first {
-			e.out.push(encoded(toEdge{Part: &part{At: at, Changes: all[first:i], More: true}}))
+			out = append(out, encoded(toEdge{Part: &part{At: at, Changes: all[first:i], More: true}}))
 			first, size = i, changeSize(&all[i])
 		}
 	}
-	e.out.push(encoded(toEdge{Part: &part{At: at, Changes: all[first:]}}))
+	return append(out, encoded(toEdge{Part: &part{At: at, Changes: all[first:]}}))
 }
 
 // changeSize is the most that a change can have in JSON, where one byte may become six.
@@ -214,7 +261,7 @@ func (f *feed) detach(e *follower) {
 func (f *feed) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.closed = true
+	f.closed, f.image = true, nil
 	for e := range f.edges {
 		f.drop(e, errEnding)
 	}
