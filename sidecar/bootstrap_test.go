@@ -1,17 +1,22 @@
 package sidecar_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/internal/cluster"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
 	"github.com/scimward/scimward/store/log"
@@ -160,4 +165,37 @@ func auditHead(t *testing.T, s *store.Store) (head audit.Hash) {
 		t.Fatal(err)
 	}
 	return head
+}
+
+// TestCopyStaysUntilReplaced: a snapshot that turns out to be incomplete does not take the place of the copy that is
+// there, and leaves nothing beside it. The next one does.
+func TestCopyStaysUntilReplaced(t *testing.T) {
+	c := clustertest.Start(t, 1)
+	o := c.Options(t, "0", 0)
+	o.AcceptLoss, o.Incarnation = true, machine.Incarnation
+	l := clustertest.Open(t, o)
+	var file bytes.Buffer
+	if _, err := storetest.Open(t, func(*store.Options) {}).Backup(t.Context(), &file, "test"); err != nil {
+		t.Fatal(err)
+	}
+	for name, size := range map[string]int{"snapshot-half": file.Len() - 1, "snapshot-whole": file.Len()} {
+		if _, err := l.PutBlob(t.Context(), name, bytes.NewReader(file.Bytes()[:size])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "store")
+	old := filepath.Join(dir, "old")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(old, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	err := cluster.ReadSnapshot(t.Context(), l, "snapshot-half", dir)
+	left, dirErr := os.ReadDir(parent)
+	if _, statErr := os.Stat(old); !errors.Is(err, store.ErrBadBackup) || statErr != nil || dirErr != nil || len(left) != 1 {
+		t.Errorf("an incomplete snapshot: %v; the old copy: %v; beside it: %v, %v", err, statErr, left, dirErr)
+	}
+	err = cluster.ReadSnapshot(t.Context(), l, "snapshot-whole", dir)
+	if _, statErr := os.Stat(old); err != nil || !errors.Is(statErr, fs.ErrNotExist) {
+		t.Errorf("a complete snapshot: %v; the old copy: %v, want that it is gone", err, statErr)
+	}
 }

@@ -98,18 +98,16 @@ func (s *Server) SharedBounds(ctx context.Context) (log.Bounds, error) { return 
 // Bootstrap opens the copy of a shared log in a data folder, as a core does that begins.
 func Bootstrap(ctx context.Context, l *jetstream.Log, dataDir string, o store.Options) (*store.Store, error) {
 	o.Dir, o.Shared = storeIn(dataDir), l
-	return snapshotsOf(l, dataDir).Open(ctx, o)
+	return snapshotsOf(l).Open(ctx, o)
 }
 
 // SnapshotOf makes a snapshot of a store, and trims its shared log up to the one before.
 func SnapshotOf(ctx context.Context, l *jetstream.Log, of *store.Store) error {
-	s := snapshotsOf(l, "")
+	s := snapshotsOf(l)
 	s.Store = of
 	return s.Make(ctx)
 }
 
-func snapshotsOf(l *jetstream.Log, dataDir string) *cluster.Snapshots {
-	return &cluster.Snapshots{
-		Log: l, DataDir: dataDir, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
-	}
+func snapshotsOf(l *jetstream.Log) *cluster.Snapshots {
+	return &cluster.Snapshots{Log: l, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}
 }

@@ -326,7 +326,7 @@ func (c *LogCommand) Leave(ctx context.Context, from, to string, force bool) (m 
 	dir := storeIn(from)
 	if from == "" {
 		dir = filepath.Join(temp, "store")
-		if err := c.fetch(ctx, temp, dir); err != nil {
+		if err := c.fetch(ctx, dir); err != nil {
 			return m, err
 		}
 	}
@@ -366,7 +366,7 @@ func (e *CoresError) Error() string {
 }
 
 // fetch makes a copy of the whole shared log in dir: the newest snapshot and the records behind it.
-func (c *LogCommand) fetch(ctx context.Context, temp, dir string) (err error) {
+func (c *LogCommand) fetch(ctx context.Context, dir string) (err error) {
 	idle, err := c.connect(ctx)
 	if err != nil {
 		return err
@@ -395,7 +395,7 @@ func (c *LogCommand) fetch(ctx context.Context, temp, dir string) (err error) {
 		if len(all) == 0 {
 			return cluster.ErrNoSnapshot
 		}
-		if err := cluster.ReadSnapshot(ctx, l, all[len(all)-1].Name, temp, dir); err != nil {
+		if err := cluster.ReadSnapshot(ctx, l, all[len(all)-1].Name, dir); err != nil {
 			return err
 		}
 	}

@@ -193,7 +193,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		s.store, err = store.Open(ctx, o)
 	} else {
 		o.Shared = s.log
-		s.snapshots.Log, s.snapshots.DataDir, s.snapshots.Version = s.log, cfg.DataDir, s.opts.Version
+		s.snapshots.Log, s.snapshots.Version = s.log, s.opts.Version
 		s.snapshots.Logger, s.snapshots.Metrics = s.opts.Logger, s.registry
 		s.store, err = s.snapshots.Open(ctx, o)
 		s.onRun("snapshots", func(ctx context.Context) error { s.snapshots.Keep(ctx); return nil })

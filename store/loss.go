@@ -66,8 +66,11 @@ func (n *notes) all() []local.Note {
 	return slices.Clone(n.list)
 }
 
-// loadNotes continues the notes of the witness with the lock changes after it.
+// loadNotes continues the notes of the witness with the lock changes after it. A copy of a shared log has no witness.
 func (s *Store) loadNotes(ctx context.Context) error {
+	if s.opts.Shared != nil {
+		return nil
+	}
 	w := s.m.Witnessed()
 	head := s.m.Position()
 	s.content.notes.list = slices.DeleteFunc(slices.Clone(w.Notes), func(n local.Note) bool { return n.Seq > head })

@@ -47,7 +47,6 @@ type Snapshot struct {
 // but one. Call Open, and then Keep.
 type Snapshots struct {
 	Log     SnapshotLog
-	DataDir string // of this core; a snapshot is there while it is read
 	Version string // of scimward
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer // of the store that Open returns
@@ -167,7 +166,7 @@ func (s *Snapshots) readNewest(ctx context.Context, dir string) (err error) {
 		read = newest.Name
 		s.Logger.InfoContext(ctx, "reading a snapshot of the directory", slog.String("name", read),
 			slog.Int64("bytes", newest.Size))
-		if err = ReadSnapshot(ctx, s.Log, read, s.DataDir, dir); err == nil {
+		if err = ReadSnapshot(ctx, s.Log, read, dir); err == nil {
 			return nil
 		}
 		err = fmt.Errorf("reading the snapshot %s: %w", read, err)
@@ -211,24 +210,25 @@ func (s *Snapshots) giveWay(ctx context.Context, dir string, why error) error {
 // ErrNoSnapshot says that a core cannot begin.
 var ErrNoSnapshot = errors.New("the shared log has trimmed records that this core lacks, and there is no snapshot")
 
-// ReadSnapshot replaces the copy in dir by a snapshot. It keeps a file in scratch meanwhile.
-func ReadSnapshot(ctx context.Context, l log.Blobs, name, scratch, dir string) (err error) {
-	file, err := os.CreateTemp(scratch, "snapshot-")
-	if err != nil {
-		return fmt.Errorf("making a file for it: %w", err)
+// ReadSnapshot replaces the copy in dir by a snapshot, which it fetches meanwhile. It makes the copy in a folder beside
+// dir, so the old one stays until the new one is complete.
+func ReadSnapshot(ctx context.Context, l log.Blobs, name, dir string) error {
+	made := dir + "-new"
+	if err := os.RemoveAll(made); err != nil { // of a process that ended meanwhile
+		return fmt.Errorf("removing a former copy: %w", err)
 	}
-	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
-	if _, err := l.GetBlob(ctx, name, file); err != nil {
-		return err
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
+	r := OpenSnapshot(ctx, l, name)
+	_, err := store.RestoreCopy(ctx, r, made)
+	if err := errors.Join(err, r.Close()); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("removing the old copy: %w", err)
 	}
-	_, err = store.RestoreCopy(ctx, file, dir)
-	return err
+	if err := os.Rename(made, dir); err != nil {
+		return fmt.Errorf("moving the copy to its place: %w", err)
+	}
+	return nil
 }
 
 // Keep makes a snapshot when the log has grown by enough, and trims the log, until ctx ends. Every core does; whoever
