@@ -191,11 +191,12 @@ func TestCopyStaysUntilReplaced(t *testing.T) {
 	}
 	err := cluster.ReadSnapshot(t.Context(), l, "snapshot-half", dir)
 	left, dirErr := os.ReadDir(parent)
-	if _, statErr := os.Stat(old); !errors.Is(err, store.ErrBadBackup) || statErr != nil || dirErr != nil || len(left) != 1 {
+	_, statErr := os.Stat(old)
+	if !errors.Is(err, store.ErrBadBackup) || statErr != nil || dirErr != nil || len(left) != 1 {
 		t.Errorf("an incomplete snapshot: %v; the old copy: %v; beside it: %v, %v", err, statErr, left, dirErr)
 	}
 	err = cluster.ReadSnapshot(t.Context(), l, "snapshot-whole", dir)
-	if _, statErr := os.Stat(old); err != nil || !errors.Is(statErr, fs.ErrNotExist) {
+	if _, statErr = os.Stat(old); err != nil || !errors.Is(statErr, fs.ErrNotExist) {
 		t.Errorf("a complete snapshot: %v; the old copy: %v, want that it is gone", err, statErr)
 	}
 }
