@@ -267,8 +267,10 @@ type LocalWrite struct {
 	Operations []string `yaml:"operations"`
 	// Exempt says what happens to a request of the accounts in exempt of the app: refuse or allow. allow lets it
 	// pass if a credential proves the account and nobody else, or if it signs in with a user name that is a
-	// subject in the body of this path. The application judges the password, and must ask for a second factor.
-	// Use it for a local sign-in page, which then serves nobody else. Default refuse.
+	// subject in the body of this path: with the method and the path of that subject, which has no placeholder,
+	// exactly as they are there, and without a route in the query or a cookie. The application judges the password,
+	// and must ask for a second factor. Use it for a local sign-in page, which then serves nobody else. Default
+	// refuse.
 	Exempt string `yaml:"exempt"`
 }
 

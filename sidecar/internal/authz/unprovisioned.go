@@ -58,7 +58,8 @@ type exemptUse struct {
 }
 
 // exemptUse finds the exempt account of a request. local is why the request is denied, if it is. Only if all names of
-// the request are of exempt accounts, and the one of its credentials is proved, it escapes.
+// the request are of exempt accounts, and the one of its credentials is proved, it escapes. A typed name opens its own
+// sign-in only, so the request must be one for that and for no other handler.
 func (p *app) exemptUse(c *Caller, typed []Caller, local *Decision) (use exemptUse) {
 	if len(p.exempt) == 0 {
 		return use
@@ -71,10 +72,9 @@ func (p *app) exemptUse(c *Caller, typed []Caller, local *Decision) (use exemptU
 		escapes = false
 	}
 	for i := range typed {
-		switch {
-		case !p.exempt[typed[i].exemptName()] || typed[i].Claimed:
-			escapes = false
-		case use.who == nil:
+		exempt := p.exempt[typed[i].exemptName()]
+		escapes = escapes && exempt && !typed[i].Claimed
+		if exempt && use.who == nil {
 			use = exemptUse{OutcomeExemptSignIn, &typed[i], true}
 		}
 	}

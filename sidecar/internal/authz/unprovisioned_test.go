@@ -124,6 +124,7 @@ func TestExemptOnLocalWrites(t *testing.T) {
 		app.Exempt = []string{"glass", "ended"}
 		app.LocalWrites = []authz.LocalWrite{
 			{Path: "/login", Exempt: true},
+			{Path: "/api", Fields: []string{"phone"}, Exempt: true},
 			{Path: "/people", Exempt: true},
 			{Path: "/api/me", Fields: []string{"email"}, Exempt: true},
 			{Path: "/people/admins"},
@@ -156,6 +157,14 @@ func TestExemptOnLocalWrites(t *testing.T) {
 		{"sign-in", appReq("POST", "/login", typed), ok, authz.OutcomeExemptLocal},
 		{"sign-in of a user of the directory", appReq("POST", "/login", body(form, "username=alice")), local, ""},
 		{"sign-in with another method, and the name in the query", appReq("PUT", "/login?username=glass", body(form, "username=bob")), local, ""},
+		{"sign-in by a route in the query", appReq("POST", "/people?r=login", typed), local, ""},
+		{"by another", appReq("POST", "/people?x=/login", typed), local, ""},
+		{"by a route in a cookie", appReq("POST", "/people", cookie("r=login"), typed), local, ""},
+		{"a field beside it", appReq("POST", "/api/me?r=login", body(form, "username=glass&email=x")), local, ""},
+		{"another route beside a sign-in", appReq("POST", "/login?r=people", typed), local, ""},
+		{"below a sign-in", appReq("POST", "/login/people", typed), local, ""},
+		{"another method at a sign-in", appReq("DELETE", "/login", typed), local, ""},
+		{"another spelling of a sign-in", appReq("POST", "/login;x", typed), local, ""},
 		{"sign-in without a name", appReq("POST", "/login"), local, ""},
 		{"sign-in of an account that ended", appReq("POST", "/login", body(form, "username=ended")), authz.ReasonDeleted, ""},
 		{"sign-in beside a session", appReq("POST", "/login", cookie("session=alice"), typed), local, ""},
@@ -174,7 +183,7 @@ func TestExemptOnLocalWrites(t *testing.T) {
 			t.Errorf("%s: %d requests, want %d", o, got.Requests[o], want[o])
 		}
 	}
-	if diff := cmp.Diff([]string{"/login", "/people", "/api/me"}, got.ExemptRoutes); diff != "" {
+	if diff := cmp.Diff([]string{"/login", "/api", "/people", "/api/me"}, got.ExemptRoutes); diff != "" {
 		t.Errorf("routes for exempt accounts (-want +got):\n%s", diff)
 	}
 }

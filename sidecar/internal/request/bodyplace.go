@@ -27,6 +27,11 @@ func (s *Sources) exact(i int, r *Request) bool {
 	return path == r.Path && !strings.ContainsAny(path, "{*")
 }
 
+// describes reports whether a request can only be one for the handler of a body place: nothing in it names another.
+func (s *Sources) describes(i int, r *Request, path *Path) bool {
+	return s.own(i, r, path) && s.exact(i, r) && len(path.routes) == 0
+}
+
 // bodyPlaces returns the indices of the sources that the application may read in the body, the described ones first. A
 // handler may read the body whatever the method is. But where a place describes a request exactly, it is for its
 // handler, and not for that of a place above.
@@ -89,6 +94,7 @@ func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
 			if !s.all[c.Source].Typed && !plainText(v) {
 				return problem(400, ReasonBodySource, "the field "+src.Name+" contains characters that no credential has")
 			}
+			c.Merged = s.all[c.Source].Typed && !s.describes(i, r, path)
 			if !slices.Contains(*out, *c) { // places of one name may find it in several formats
 				*out = append(*out, *c)
 			}

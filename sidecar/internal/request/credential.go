@@ -70,8 +70,8 @@ type Credential struct {
 	Name    string // as the source says
 	Value   string // with the prefix, without the scheme; a secret
 	cookies string // names of the cookies, separated by blanks
-	// Merged says that a parameter of the query has the name of a body place: the application may take the value of
-	// the body instead.
+	// Merged says that the application may take another value, or run another handler, than that of the body place: a
+	// parameter of the query has its name, or a typed name is in a request that the place does not describe exactly.
 	Merged bool
 	// Ordinary says that the value is in another place than the source's, where it may also be no credential at all:
 	// a parameter of the query with the name of a cookie, the session of a servlet container in the path for a cookie

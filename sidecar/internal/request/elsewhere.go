@@ -85,9 +85,8 @@ func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out
 		return nil
 	}
 	asCookie := named && session
-	what := "the parameter " + place.Name + ", which has the name of a place with a credential,"
-	if named && place.In == InCookie && p.in == ofQuery && strings.Contains(decodeAgain(p.name), ":") {
-		return problem(400, ReasonQuery, what+" has a converter of Zope, which may decode it")
+	if bad := place.rewritten(p); bad != nil {
+		return bad
 	}
 	fits := false
 	for _, v := range p.values() {
@@ -104,11 +103,26 @@ func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out
 			*out = appendNew(*out, *c)
 		case p.in == ofCookies || p.in == ofSegments: // no credential has such characters, and most of these have none
 		default:
-			return problem(400, p.reason(), what+" has characters that no credential has")
+			return place.problem(400, p.reason(), "has characters that no credential has")
 		}
 	}
 	if asCookie && !fits {
-		return problem(401, ReasonInvalid, what+" contains no credential of this application")
+		return place.problem(401, ReasonInvalid, "contains no credential of this application")
+	}
+	return nil
+}
+
+func (n *namedPlace) problem(status int, reason, what string) *Problem {
+	return problem(status, reason, "the parameter "+n.Name+", which has the name of a place with a credential, "+what)
+}
+
+// rewritten refuses a value from which some framework makes one that cannot be foreseen.
+func (n *namedPlace) rewritten(p *parameter) *Problem {
+	switch {
+	case n.In == InCookie && p.in == ofQuery && strings.Contains(decodeAgain(p.name), ":"):
+		return n.problem(400, ReasonQuery, "has a converter of Zope, which may decode it")
+	case p.in == ofSegments && strings.ContainsAny(p.value, "<>"):
+		return n.problem(400, ReasonPath, "has a tag of HTML, which ThinkPHP drops")
 	}
 	return nil
 }

@@ -68,17 +68,40 @@ func inPath(raw string, in carrier, f func(parameter)) {
 		inLongMatrix(raw, f)
 	}
 	if in&ofSegments != 0 {
-		before := ""
-		eachSegment(raw, func(segment, _ string) {
-			if before != "" {
-				f(parameter{ofSegments, before, segment})
-			}
-			if last := lastWord(before); last != before && last != "" {
-				f(parameter{ofSegments, last, segment})
-			}
-			before = segment
-		})
+		inSegments(raw, f)
 	}
+}
+
+// inSegments calls f with each segment and the one behind it. Only some routers cut off what follows a semicolon, and
+// for ThinkPHP the name begins behind the last sign in its segment.
+func inSegments(raw string, f func(parameter)) {
+	name := ""
+	for value := range strings.FieldsFuncSeq(decodedPath(raw), separates) {
+		if name != "" && plainName(name) && plainName(value) && !strings.Contains(name, "-") {
+			f(parameter{ofSegments, name, value})
+			name = value
+			continue
+		}
+		for _, n := range several(name, lastWord(name)) {
+			for _, v := range several(value, "") {
+				f(parameter{ofSegments, n, v})
+			}
+		}
+		name = value
+	}
+}
+
+// several returns a text and another, each also up to its first semicolon, without those that are empty or equal.
+func several(text, other string) (list []string) {
+	for _, t := range [...]string{text, other} {
+		short, _, _ := strings.Cut(t, ";")
+		for _, v := range [...]string{t, short} {
+			if v != "" {
+				list = appendNew(list, v)
+			}
+		}
+	}
+	return list
 }
 
 // inLongMatrix calls f with the parameters behind the first semicolon of a path that reach beyond its segment: all of
@@ -269,7 +292,7 @@ func unquoted(r rune) rune {
 }
 
 // values returns what frameworks make of the value, without blanks and quotes around it: as sent, decoded once or as
-// often as it can be, with the escapes of Python's cookies, and of a segment without its suffix or its tags.
+// often as it can be, with the escapes of Python's cookies, and of a segment without its suffix.
 func (p *parameter) values() []string {
 	list := []string{bareValue(p.value)}
 	add := func(v string) { list = appendNew(list, bareValue(v)) }
@@ -289,23 +312,9 @@ func (p *parameter) values() []string {
 		if i := strings.LastIndexByte(p.value, '.'); i > 0 { // ThinkPHP: url_html_suffix; Yii 1: urlSuffix
 			add(p.value[:i])
 		}
-		add(withoutTags(p.value))
 	case ofMatrix:
 	}
 	return list
-}
-
-// withoutTags drops the tags of HTML from a value, as ThinkPHP does with those in a path (strip_tags).
-func withoutTags(v string) string {
-	var b strings.Builder
-	for {
-		before, tag, found := strings.Cut(v, "<")
-		b.WriteString(before)
-		if !found {
-			return b.String()
-		}
-		_, v, _ = strings.Cut(tag, ">")
-	}
 }
 
 // text is the value as most frameworks read it.

@@ -139,6 +139,9 @@ func (p *Path) Route(r *Request, write bool, routers *Routers) *Problem {
 	p.addErrorPage(r.Query)
 	image := p.nextImage()
 	r.parameters(ofCookies|ofQuery, func(q parameter) {
+		if p.room < 0 {
+			return
+		}
 		own := false
 		for name := range (sentName{q.name, routers.known}).readings {
 			if key, known := routers.keys[name]; known {

@@ -20,7 +20,7 @@ type Template struct {
 	index  int      // how many names at the end are the index page of its folder: see inFolder
 }
 
-// No folded name contains a number sign, so a name of a template with one is special.
+// No folded name contains a number sign, so a name of a template with one is special: its text counts, not its words.
 const (
 	version = "#v" // "v" and digits
 	starts  = "#"  // at the end: what starts like this
@@ -264,7 +264,7 @@ func (t Template) step(from uint64, s *piece) (ends, open uint64) {
 		next := uint64(2) << j
 		if name := t.names[j]; name == "" {
 			ends, open = ends|next, open|next
-		} else if named(s.words, name) {
+		} else if !strings.Contains(name, starts) && sameWords(s.words, name) {
 			ends, open = ends|next, open|next
 		} else if s.is(name) {
 			ends |= next
