@@ -165,6 +165,9 @@ func (s *Store) Barrier(ctx context.Context) (Seq, error) { return s.m.Barrier(c
 // cannot be continued. Nil while it may.
 func (s *Store) Fault() error { return s.m.Fault() }
 
+// LogID is the identity of the shared log in hexadecimal, zeros without one. Positions are those of one log.
+func (s *Store) LogID() string { return fmt.Sprintf("%x", s.m.SharedID()) }
+
 // Log is the ordered log in the store's own directory, for followers and backups, valid
 // until Close. Only the store appends to it.
 func (s *Store) Log() log.Log { return s.m.Log() }

@@ -82,6 +82,17 @@ func (m *Machine) Follow(ctx context.Context) error {
 	return m.shared.start(ctx)
 }
 
+// SharedID is the identity of the shared log that the machine follows: zero without one, or before Follow. A log that
+// began again has another one, and its positions are others.
+func (m *Machine) SharedID() log.Incarnation {
+	if m.shared == nil {
+		return log.Incarnation{}
+	}
+	m.shared.mu.Lock()
+	defer m.shared.mu.Unlock()
+	return m.shared.id
+}
+
 func (f *follower) start(ctx context.Context) error {
 	first := newGenesis()
 	if err := f.log.Start(ctx, first.encode()); err != nil {

@@ -78,7 +78,7 @@ type Core struct {
 // New makes the protocol of this process, with an identity that no other start has.
 func New(o Options) (*Core, error) {
 	c := &Core{
-		opts: o, id: newID(o.Name), feed: newFeed(),
+		opts: o, id: newID(o.Name), feed: newFeed(o.Store.LogID()),
 		ordered: newQueue[any](), events: newQueue[lease.Event](), asks: map[uint64]chan lease.Answer{},
 	}
 	c.opts.Lease.Lease = cmp.Or(o.Lease.Lease, lease.DefaultLease)

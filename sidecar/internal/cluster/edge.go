@@ -60,6 +60,7 @@ type Edge struct {
 	stream   *following
 	due      time.Duration // until the protocol wants to be asked
 	held     bool
+	log      string // that the projection is of, as store.LogID; empty: unknown
 	loaded   atomic.Bool
 	position atomic.Uint64 // of the projection
 	newest   atomic.Uint64 // the same, with what comes into force now: no answer of a core may be older
@@ -207,7 +208,8 @@ func (e *Edge) follow(ctx context.Context, f *lease.Follow) {
 	e.stream = s
 	core := e.dial.next()
 	first := hello{
-		Edge: f.Edge, Position: f.Position, Lease: e.opts.Lease.Lease, Serve: e.opts.Lease.Serve, Version: e.opts.Version,
+		Edge: f.Edge, Log: e.log, Position: f.Position,
+		Lease: e.opts.Lease.Lease, Serve: e.opts.Lease.Serve, Version: e.opts.Version,
 	}
 	e.working.Go(func() {
 		err := s.converse(e.dial, core, first, func(m toEdge) { e.tell(s, m) })
@@ -283,7 +285,7 @@ func (a *applier) take(ctx context.Context, m *told) {
 			a.next(ctx, lease.Loading{Stream: m.stream})
 			return
 		}
-		a.replace(ctx, m.Part.At)
+		a.replace(ctx, m.Part)
 	case m.err != nil:
 		a.flush(ctx)
 		a.mu.Lock()
@@ -297,11 +299,27 @@ func (a *applier) take(ctx context.Context, m *told) {
 	}
 }
 
-// accepts asks the protocol whether something may come into force.
-func (e *Edge) accepts(stream uint64, at lease.Position, snapshot bool) bool {
+// accepts asks the protocol whether a change may come into force.
+func (e *Edge) accepts(stream uint64, at lease.Position) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.protocol.Accepts(stream, at, snapshot)
+	return e.protocol.Accepts(stream, at, false)
+}
+
+// acceptsAll asks the protocol whether a snapshot may come into force. One of another log may: the cores began again
+// with an older state, and positions of the former log say nothing about it.
+func (e *Edge) acceptsAll(stream uint64, p *part) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p.Log != "" && e.log != "" && p.Log != e.log {
+		e.protocol.Another(stream)
+		e.set(e.protocol.Lease())
+	}
+	if !e.protocol.Accepts(stream, p.At, true) {
+		return false
+	}
+	e.log = p.Log
+	return true
 }
 
 // collect takes a part of a snapshot. A snapshot may be large, so its locks go into a table one part after the other.
@@ -318,11 +336,11 @@ func (a *applier) collect(part []store.Change) {
 	}
 }
 
-// replace puts the snapshot in force.
-func (a *applier) replace(ctx context.Context, at lease.Position) {
-	locks, rest := a.locks, a.rest
+// replace puts the snapshot in force, of which p is the last part.
+func (a *applier) replace(ctx context.Context, p *part) {
+	locks, rest, at := a.locks, a.rest, p.At
 	a.locks, a.rest = nil, nil
-	if !a.accepts(a.stream, at, true) {
+	if !a.acceptsAll(a.stream, p) {
 		a.next(ctx, lease.Broken{Stream: a.stream})
 		return
 	}
@@ -346,7 +364,7 @@ func (a *applier) flush(ctx context.Context) {
 	locked := map[string]bool{}
 	for i := range batch {
 		c := &batch[i]
-		if !a.accepts(a.stream, c.At, false) {
+		if !a.accepts(a.stream, c.At) {
 			continue
 		}
 		a.newest.Store(uint64(c.At))

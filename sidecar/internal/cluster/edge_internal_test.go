@@ -55,7 +55,7 @@ func TestPartsAreBounded(t *testing.T) {
 		}
 		all = append(all, c)
 	}
-	parts, count := partsOf(7, all), 0
+	parts, count := partsOf("log", 7, all), 0
 	for i, b := range parts {
 		var m toEdge
 		if err := json.Unmarshal(b.GetValue(), &m); err != nil || len(b.GetValue()) > maxMessage/4 {

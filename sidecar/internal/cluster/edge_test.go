@@ -403,3 +403,37 @@ func TestEdgesBeginTogether(t *testing.T) {
 		t.Errorf("12 edges got %d snapshots, want 1", got)
 	}
 }
+
+// TestEdgeOfAFormerLog: cores that began again with an older state give the positions of the former log to other
+// records. An edge that lived on takes everything anew, although its position is not ahead of theirs.
+func TestEdgeOfAFormerLog(t *testing.T) {
+	former := start(t, storetest.SharedLog(t), &bus{fns: map[*post]func([]byte){}}, "former")
+	again := start(t, storetest.SharedLog(t), &bus{fns: map[*post]func([]byte){}}, "again")
+	deactivate(t, again.store, "ada")
+	locked := again.store.Health().Applied
+	eventually(t, "the former log to be longer", func() bool { return former.store.Health().Applied > locked })
+	deactivate(t, former.store, "bob")
+	g := newGate(t, again.serveEdges(t))
+	g.close()
+	e := startEdge(t, "e", former.serveEdges(t), g.addr)
+	if !e.allows("ada") || e.allows("bob") {
+		t.Fatal("the edge does not follow the former log, so this test shows nothing")
+	}
+	former.stop()
+	err := <-former.ended
+	former.ended <- nil
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.open()
+	eventually(t, "the edge decides with the other log", func() bool {
+		edges := again.Edges()
+		return len(edges) == 1 && edges[0].Position >= uint64(locked) && edges[0].Left > 0 && e.MayDecide()
+	})
+	if e.allows("ada") {
+		t.Error("the edge serves ada, who was locked in the log that it follows, before it followed it")
+	}
+	if !e.allows("bob") {
+		t.Error("the edge still refuses bob, of whom the log knows nothing")
+	}
+}

@@ -24,6 +24,7 @@ const (
 
 // feed passes every change that decides about requests to the edges that follow this core, each in its own queue.
 type feed struct {
+	log    string // that the positions are of, as store.LogID
 	mu     sync.Mutex
 	closed bool           // no edge may follow
 	told   lease.Position // of the newest change, or of the state at the start
@@ -71,8 +72,8 @@ type follower struct {
 	granted  time.Time      // end of its newest grant
 }
 
-func newFeed() *feed {
-	return &feed{closed: true, edges: map[*follower]bool{}, byID: map[lease.ID][]*follower{}}
+func newFeed(log string) *feed {
+	return &feed{log: log, closed: true, edges: map[*follower]bool{}, byID: map[lease.ID][]*follower{}}
 }
 
 // open lets edges follow. The lock table has everything up to a position.
@@ -149,8 +150,12 @@ func (f *feed) drop(e *follower, why error) {
 var errTooFast = errors.New("more changes came than are kept while the snapshot was written; follow again")
 
 // attach begins a stream: it puts what the edge lacks into its queue, and after that every change. read returns
-// everything that an edge must know.
+// everything that an edge must know. An edge that followed another log, whose positions mean nothing in this one, gets
+// all anew.
 func (f *feed) attach(h hello, read func() []store.Change) (*follower, error) {
+	if h.Log != "" && h.Log != f.log {
+		h.Position = 0
+	}
 	e := &follower{hello: h, id: h.Edge, out: newQueue[*wrapperspb.BytesValue](), ended: make(chan struct{})}
 	if joined, err := f.resume(e, h.Position); joined || err != nil {
 		return e, err
@@ -200,22 +205,22 @@ func (f *feed) snapshot(read func() []store.Change) *image {
 	i = &image{at: f.told, written: make(chan struct{})}
 	f.image = i
 	f.mu.Unlock()
-	i.parts = partsOf(i.at, read())
+	i.parts = partsOf(f.log, i.at, read())
 	i.since = time.Now()
 	close(i.written)
 	return i
 }
 
 // partsOf writes a snapshot in parts.
-func partsOf(at lease.Position, all []store.Change) (out []*wrapperspb.BytesValue) {
+func partsOf(log string, at lease.Position, all []store.Change) (out []*wrapperspb.BytesValue) {
 	first, size := 0, 0
 	for i := range all {
 		if size += changeSize(&all[i]); size > partSize && i > first {
-			out = append(out, encoded(toEdge{Part: &part{At: at, Changes: all[first:i], More: true}}))
+			out = append(out, encoded(toEdge{Part: &part{Log: log, At: at, Changes: all[first:i], More: true}}))
 			first, size = i, changeSize(&all[i])
 		}
 	}
-	return append(out, encoded(toEdge{Part: &part{At: at, Changes: all[first:]}}))
+	return append(out, encoded(toEdge{Part: &part{Log: log, At: at, Changes: all[first:]}}))
 }
 
 // changeSize is the most that a change can have in JSON, where one byte may become six.

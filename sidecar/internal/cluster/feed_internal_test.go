@@ -24,7 +24,7 @@ type core struct {
 
 func newCore(t *testing.T) *core {
 	t.Helper()
-	c := &core{feed: newFeed(), t: t, reader: make(chan struct{})}
+	c := &core{feed: newFeed("log"), t: t, reader: make(chan struct{})}
 	c.open(7)
 	return c
 }

@@ -38,6 +38,7 @@ type toCore struct {
 // hello begins a stream.
 type hello struct {
 	Edge     lease.ID       `json:"edge"`
+	Log      string         `json:"log"`      // of its projection, as store.LogID; empty without one
 	Position lease.Position `json:"position"` // of its projection, zero without one
 	Lease    time.Duration  `json:"lease"`    // cluster.lease of the edge
 	Serve    time.Duration  `json:"serve"`    // the longest stale_limit of an application there
@@ -53,6 +54,7 @@ type toEdge struct {
 
 // part is a part of a snapshot at a position: all locks, and the policies of all tenants.
 type part struct {
+	Log     string         `json:"log"` // as store.LogID
 	At      lease.Position `json:"at"`
 	Changes []store.Change `json:"changes"`
 	More    bool           `json:"more,omitempty"` // another part follows

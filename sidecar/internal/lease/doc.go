@@ -75,5 +75,6 @@
 //	Granted    the projection has reached its position       the lease is held
 //	Granted    it has not                                    keep it until it has
 //	Broken     the newest stream                             broken; the lease stays
+//	Another    a snapshot of another log                     the lease ends, the position is zero
 //	EdgeDrain                                                the lease ends, confirm, no more effects
 package lease

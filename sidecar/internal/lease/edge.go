@@ -64,6 +64,15 @@ func (e *Edge) Accepts(stream uint64, at Position, snapshot bool) bool {
 	return e.loaded && at > e.position
 }
 
+// Another says that a snapshot of another log came over a stream: the cores began again, perhaps with an older state.
+// Positions of the former log mean nothing in it, and no core knows of the lease. [Edge.Accepts] then lets the snapshot
+// in. Publish Lease afterwards.
+func (e *Edge) Another(stream uint64) {
+	if stream == e.stream && !e.broken {
+		e.lease, e.loaded, e.position = Lease{}, false, 0
+	}
+}
+
 // EdgeEffects is what an edge has to do after an event. The order does not matter.
 type EdgeEffects struct {
 	Follow  *Follow           // close the stream and open this one, to any core

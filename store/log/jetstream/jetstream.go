@@ -171,8 +171,8 @@ func (l *Log) connect(ctx context.Context, step func(k *link) error) error {
 			k.miss(ctx, l, err)
 		}
 		if n%reportEvery == 0 {
-			l.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "the log is not open yet", slog.String("log", l.opts.Name),
-				slog.Any("err", err))
+			l.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "the log is not open yet; it needs most of its servers",
+				slog.String("log", l.opts.Name), slog.Any("err", err))
 		}
 		if errors.Is(err, ErrReplaced) || wait(ctx, retryAfter) != nil {
 			return errors.Join(fmt.Errorf("opening the log %s: %w", l.opts.Name, err), l.Close())

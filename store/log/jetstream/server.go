@@ -103,15 +103,21 @@ func (o *ServerOptions) server() (*server.Options, error) {
 	if host, port, err = address(o.Routes); err != nil {
 		return nil, err
 	}
+	// A member may do everything with the records. One authority may issue certificates to others too, such as edges, so
+	// a member has to know the password of the system account. It gives it also to a member of a former version, which
+	// does not ask for it, and whose own attempts to connect are refused. One connection of the two is enough.
 	options.Cluster = server.ClusterOpts{
 		Name: o.Cluster, Host: host, Port: port, NoAdvertise: true,
+		Username: o.System.User, Password: o.System.Password,
 		TLSConfig: o.RoutesTLS, TLSTimeout: 5,
 	}
 	for _, m := range o.Members {
 		if _, _, err := address(m); err != nil {
 			return nil, err
 		}
-		options.Routes = append(options.Routes, &url.URL{Scheme: "nats", Host: m})
+		options.Routes = append(options.Routes, &url.URL{
+			Scheme: "nats", Host: m, User: url.UserPassword(o.System.User, o.System.Password),
+		})
 	}
 	return options, nil
 }
