@@ -93,7 +93,8 @@ func (c *adminClient) send(client *http.Client, req *http.Request) (*http.Respon
 	}
 	if err != nil {
 		return nil, hinted(fmt.Errorf("asking the admin listener: %w", err),
-			"is `scimward serve` running with this configuration?")
+			"is `scimward serve` running with this configuration? While it starts it does not answer; its log says what it "+
+				"waits for")
 	}
 	if err := c.ours(res.Header); err != nil {
 		return nil, errors.Join(err, res.Body.Close())

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -114,18 +115,26 @@ the same place on each machine.`,
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: next: scimward config check -c %s\n", files[0])
-		if o.Topology == topologyCores {
-			_, _ = fmt.Fprintln(c.ErrOrStderr(), "scimward: then: in each folder: scimward serve -c scimward.yaml;"+
-				" in those of the edges also: envoy -c envoy.yaml")
-		}
-		if o.Shared() {
-			_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: then: on the machine of Envoy, in %s: envoy -c envoy.yaml\n",
-				filepath.Join(args[0], "envoy"))
-		}
+		o.nextSteps(c.ErrOrStderr(), args[0], files[0])
 		return result(c, *asJSON, map[string][]string{"files": files}, strings.Join(files, "\n")+"\n")
 	}
 	return c
+}
+
+// nextSteps says what to do with the folder.
+func (o *initOptions) nextSteps(w io.Writer, dir, first string) {
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, "scimward: "+format+"\n", args...) }
+	say("next: scimward config check -c %s", first)
+	if o.TenantsOf != "" {
+		say("if users move with the tenants, start no core before `scimward store migrate --to jetstream`:" +
+			" it would begin an empty log; see docs/many-machines.md")
+	}
+	if o.Topology == topologyCores {
+		say("then: in each folder: scimward serve -c scimward.yaml; in those of the edges also: envoy -c envoy.yaml")
+	}
+	if o.Shared() {
+		say("then: on the machine of Envoy, in %s: envoy -c envoy.yaml", filepath.Join(dir, "envoy"))
+	}
 }
 
 // check checks the flags and derives the remaining options from the URL.
