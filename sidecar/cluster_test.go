@@ -318,6 +318,25 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
+// TestWrongClocksNeedAPerson: a core whose clock is far from that of the core that is asked is named, with how far.
+func TestWrongClocksNeedAPerson(t *testing.T) {
+	var s sidecar.ClusterStatus
+	s.Name, s.Left = "core-1", 1
+	for name, ahead := range map[string]float64{"core-2": -720.4, "core-3": 2, "core-4": 95} {
+		s.Cores = append(s.Cores, sidecar.ClusterCore{Name: name, Ahead: &ahead})
+	}
+	s.Cores = append(s.Cores, sidecar.ClusterCore{Name: "core-1", This: true})
+	text := strings.Join(sidecar.Attend(&s), "\n")
+	for _, want := range []string{"the clock of core-2 is 12m0s behind that of core-1", "core-4 is 1m35s before that of core-1"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "the clock of core-3") || strings.Contains(text, "the clock of core-1 is") {
+		t.Errorf("a clock that is right is named in:\n%s", text)
+	}
+}
+
 // TestEndsWithoutTheLog: a core that the servers of the log do not answer ends when its time is over, and says what it
 // did not do. One whose lease has ended has nothing to wait for.
 func TestEndsWithoutTheLog(t *testing.T) {

@@ -111,6 +111,7 @@ func (c *ClusterStatus) judge(now time.Time, acceptLoss bool) {
 	for _, name := range c.Missing() {
 		add("%s is silent: start it, or see why it does not reach the servers of the log", name)
 	}
+	c.judgeClocks(add)
 	for _, d := range c.Differs {
 		add("the configuration differs: %s; change the files until they are equal", d)
 	}
@@ -122,6 +123,23 @@ func (c *ClusterStatus) judge(now time.Time, acceptLoss bool) {
 		add("the snapshots cannot be listed: %s", c.LogFault)
 	}
 	c.judgeLog(c.Log, now, acceptLoss, add)
+}
+
+func (c *ClusterStatus) judgeClocks(add func(string, ...any)) {
+	for i := range c.Cores {
+		core := &c.Cores[i]
+		if core.Silent || core.Ahead == nil {
+			continue
+		}
+		ahead, how := time.Duration(*core.Ahead*float64(time.Second)).Round(time.Second), "before"
+		if ahead < 0 {
+			how = "behind"
+		}
+		if ahead.Abs() > cluster.ClockTolerance {
+			add("the clock of %s is %s %s that of %s: set the clocks, or tokens are refused and times in evidence are wrong",
+				core.Name, ahead.Abs(), how, c.Name)
+		}
+	}
 }
 
 func (c *ClusterStatus) judgeLog(l *LogStatus, now time.Time, acceptLoss bool, add func(string, ...any)) {

@@ -86,6 +86,12 @@ func (s *Server) Metrics() []*prometheus.Desc {
 // AskInstance asks once for the instance under the external URLs, as Run does each minute.
 func (s *Server) AskInstance(ctx context.Context) { s.instance.Ask(ctx) }
 
+// Attend lists what of a status needs a person.
+func Attend(c *ClusterStatus) []string {
+	c.judge(time.Now(), false)
+	return c.Attention
+}
+
 // Snapshot makes a snapshot of the directory now, and trims the shared log up to the one before.
 func (s *Server) Snapshot(ctx context.Context) error { return s.snapshots.Make(ctx) }
 

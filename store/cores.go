@@ -21,7 +21,9 @@ type Core struct {
 	Heartbeat Seq    `json:",omitempty"` // position of the newest heartbeat
 	Version   string `json:",omitempty"` // of scimward
 	Config    string `json:",omitempty"` // digest of what must be equal in the configuration of all cores
-	Reads     uint64 `json:",omitempty"` // newest format of the log that it reads; zero: a version that did not say, 1
+	// Clock is the wall clock of the core at its newest heartbeat. Zero: a version that did not say.
+	Clock time.Time `json:",omitzero"`
+	Reads uint64    `json:",omitempty"` // newest format of the log that it reads; zero: a version that did not say, 1
 }
 
 // CoreChange is what a record does to the table of cores.

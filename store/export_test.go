@@ -31,6 +31,7 @@ func SampleKeys() [][]byte {
 		key(kindLockName, "acme", userNames.code, "bob"), numberedKey(kindOffboarding, "acme", "id", 1),
 		numberedKey(kindOpen, "acme", "id", 1), key(kindJob, "acme", "j"), jobOfKey("acme", "id", 1, "j"),
 		dueKey("acme", -5, "j"), key(kindJTI, "acme", "iss", "\x00j"), jtiExpiryKey("acme", 9, "iss", "j"),
+		key(kindForgotten, "acme"),
 		key(kindClient, "acme", "", "c"), key(kindClientUse, "acme", "iss", "c"), key(kindFormerClient, "acme", "c"),
 		key(kindFormerClientUse, "acme", "c"), key(kindPause, "acme"),
 		key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), key(kindHeld, "acme", "j"), auditKey("acme", 3),

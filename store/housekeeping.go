@@ -49,6 +49,27 @@ func (s *Store) Sweep(ctx context.Context) error {
 	return errors.Join(append(errs, s.m.Clean(ctx))...)
 }
 
+// expired is the orderedTime before which everything has expired more than jtiGrace ago, by the clocks of all cores. It
+// is 0 while one of them has not said what its clock says.
+func (t *Tx) expired() (uint64, error) {
+	slowest := t.now
+	if t.shared { // a store alone may be the copy of a log that had cores
+		cores, err := t.Cores()
+		if err != nil {
+			return 0, err
+		}
+		for i := range cores {
+			if cores[i].Clock.IsZero() {
+				return 0, nil
+			}
+			if cores[i].Clock.Before(slowest) {
+				slowest = cores[i].Clock
+			}
+		}
+	}
+	return orderedTime(slowest.Add(-jtiGrace).UnixNano()), nil
+}
+
 // sweepAll repeats one bounded step until it removes nothing.
 func (s *Store) sweepAll(ctx context.Context, tenant string, step func(*Tx) (int, error)) error {
 	for n := 1; n > 0; {

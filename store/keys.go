@@ -45,6 +45,7 @@ const (
 	kindHeld        = 'H'
 	kindJTI         = 'q'
 	kindJTIExpiry   = 'v'
+	kindForgotten   = 'V'
 	kindClientUse   = 'U'
 	kindClient      = 'K'
 	kindPause       = 'P'
@@ -108,6 +109,7 @@ var keyKinds = [...]keyKind{
 	// OAuth.
 	{kind: kindJTI, name: "used jti", parts: 2},                              // issuer jti -> expiry
 	{kind: kindJTIExpiry, name: "expiry of a used jti", parts: 2, number: 1}, // be64(time) issuer jti
+	{kind: kindForgotten, name: "end of the forgotten jtis"},                 // -> time
 	{kind: kindClient, name: "OAuth client", parts: 2},                       // issuer id -> client, also of a deleted one
 	{kind: kindClientUse, name: "use of an OAuth client", parts: 2},          // issuer id -> last use
 	{kind: kindFormerClient, name: "former OAuth client", parts: 1},          // id -> client

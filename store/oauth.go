@@ -11,8 +11,17 @@ import (
 )
 
 // UseJTI records an assertion's jti as used by the issuer. It returns ErrReplay for a used
-// jti, until housekeeping drops the jti some time after exp.
+// jti. Housekeeping drops the jti some time after exp, and from then on UseJTI returns ErrForgotten for it, and for
+// what expired before: a process whose clock is slow may take that for valid. So no jti is used twice, whatever
+// clocks say.
 func (t *Tx) UseJTI(issuer, jti string, exp time.Time) error {
+	forgotten, err := t.forgotten()
+	if err != nil {
+		return err
+	}
+	if orderedTime(exp.UnixNano()) < forgotten {
+		return ErrForgotten
+	}
 	k := key(kindJTI, t.tenant, issuer, jti)
 	used, err := present(t.snap.Get(k))
 	if err != nil {
@@ -66,7 +75,10 @@ func (r *Reader) RevokedTokens(yield func(jti string, exp time.Time) bool) error
 
 // sweepRevoked drops revocations of tokens that expired more than jtiGrace ago.
 func sweepRevoked(t *Tx) (n int, err error) {
-	limit := orderedTime(t.now.Add(-jtiGrace).UnixNano())
+	limit, err := t.expired()
+	if err != nil {
+		return 0, err
+	}
 	err = t.snap.Scan(key(kindRevoked, t.tenant), nil, false, func(e machine.Entry) (bool, error) {
 		d, err := DecodeKey(e.Key)
 		if err != nil || d.Number >= limit || n >= sweepBatch {
@@ -79,9 +91,28 @@ func sweepRevoked(t *Tx) (n int, err error) {
 	return n, err
 }
 
-// sweepJTIs drops used jtis that expired more than jtiGrace ago.
+// forgotten is the orderedTime before which every use of what had expired may be forgotten.
+func (t *Tx) forgotten() (uint64, error) {
+	v, _, err := t.snap.Get(key(kindForgotten, t.tenant))
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return decodeU64(v)
+}
+
+// sweepJTIs drops used jtis that expired more than jtiGrace ago, and remembers up to where.
 func sweepJTIs(t *Tx) (n int, err error) {
-	limit := orderedTime(t.now.Add(-jtiGrace).UnixNano())
+	limit, err := t.expired()
+	if err != nil {
+		return 0, err
+	}
+	end, err := t.forgotten()
+	if err != nil {
+		return 0, err
+	}
 	err = t.snap.Scan(key(kindJTIExpiry, t.tenant), nil, false, func(e machine.Entry) (bool, error) {
 		d, err := DecodeKey(e.Key)
 		if err != nil || d.Number >= limit || n >= sweepBatch {
@@ -89,9 +120,13 @@ func sweepJTIs(t *Tx) (n int, err error) {
 		}
 		t.w.Delete(bytes.Clone(e.Key))
 		t.w.Delete(key(kindJTI, t.tenant, d.Parts[0], d.Parts[1]))
+		end = max(end, d.Number+1)
 		n++
 		return true, nil
 	})
+	if n > 0 {
+		t.w.Put(key(kindForgotten, t.tenant), encodeU64(end))
+	}
 	return n, err
 }
 

@@ -22,6 +22,7 @@ var (
 	ErrUnavailable = machine.ErrUnavailable // 503
 	ErrClosed      = machine.ErrClosed
 	ErrReplay      = errors.New("store: jti was used before")                  // Tx.UseJTI
+	ErrForgotten   = errors.New("store: a use of this jti may be forgotten")   // Tx.UseJTI
 	ErrSelfMember  = errors.New("store: a group cannot be a member of itself") // 400
 	ErrFenced      = errors.New("store: the job's lease belongs to another")   // Tx.SaveJob
 	ErrNoCause     = errors.New("store: a write needs an actor, a request id and a decision")

@@ -31,7 +31,8 @@ func (c *checker) checks() map[byte]func(machine.Entry, DecodedKey) error {
 		kindJTIExpiry: c.leads("jti", "jti", func(d DecodedKey) []byte {
 			return key(kindJTI, d.Tenant, d.Parts[0], d.Parts[1])
 		}),
-		kindKey: c.signingKey,
+		kindForgotten: func(e machine.Entry, _ DecodedKey) error { _, err := decodeU64(e.Value); return err },
+		kindKey:       c.signingKey,
 	}
 }
 

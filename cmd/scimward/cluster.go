@@ -27,9 +27,10 @@ func newCluster() *cobra.Command {
 		Long: `Asks one core, the one of the configuration file, what it knows of the others.
 
 Exits 0 if nothing needs a person. Exits 1 if this core has no lease, a core is silent or was removed because it was,
-the configuration of a core differs, the log is out of reach or has no leader, one of its servers is offline or lacks
-records, or the servers do not attest that they keep what they acknowledge. The output ends with what to do. A core that
-stopped in good order is listed and is no fault. What a core has forgotten with a restart, the others may know.
+the clock or the configuration of a core differs, the log is out of reach or has no leader, one of its servers is
+offline or lacks records, or the servers do not attest that they keep what they acknowledge. The output ends with what
+to do. A core that stopped in good order is listed and is no fault. What a core has forgotten with a restart, the others
+may know.
 
 With --watch it asks every 2 s until Ctrl-C, and the exit code is that of the last answer.`,
 		Args: noArgs,

@@ -282,11 +282,17 @@ func (c *Core) order(ctx context.Context, at store.Seq) {
 }
 
 func (c *Core) orderOne(ctx context.Context, a store.Applied) {
-	c.peers.note(a.Cores)
+	now := time.Now()
 	for i := range a.Cores {
-		if own := &a.Cores[i]; own.Type == store.CoreHeartbeat && own.Core.ID == string(c.id) {
-			now := time.Now()
+		change := &a.Cores[i]
+		c.peers.note(change)
+		switch {
+		case change.Type != store.CoreHeartbeat:
+		case change.Core.ID == string(c.id):
 			c.beat.Store(&now)
+		case c.peers.clock(&change.Core, now):
+			c.opts.Logger.LogAttrs(ctx, slog.LevelError, "the clock of another core differs from this one; set the clocks",
+				slog.String("core", change.Core.Name), slog.Time("its_clock", change.Core.Clock), slog.Time("clock", now))
 		}
 	}
 	for _, tenant := range a.Locked {
@@ -352,7 +358,7 @@ func (c *Core) append(ctx context.Context, r lease.Record) {
 	case lease.Heartbeat:
 		_, err = c.opts.Store.HeartbeatCore(ctx, store.Core{
 			ID: string(r.Core), Name: c.opts.Name, Number: r.Number, Lease: c.opts.Lease.Lease,
-			Version: c.opts.Version, Config: digest(c.opts.Config()), Reads: store.Reads,
+			Version: c.opts.Version, Config: digest(c.opts.Config()), Reads: store.Reads, Clock: time.Now().UTC(),
 		})
 	case lease.Leave:
 		_, err = c.opts.Store.LeaveCore(ctx, string(r.Core))

@@ -68,11 +68,12 @@ type peers struct {
 // peer is a core in the table.
 type peer struct {
 	row     store.Core
-	beat    time.Time // when its newest heartbeat was applied here, or the table was read
-	message *message  // its newest one; nil until one came
-	told    time.Time // when that came
-	lag     uint64    // records that it was behind this core then
-	details *message  // its newest one with details
+	beat    time.Time      // when its newest heartbeat was applied here, or the table was read
+	message *message       // its newest one; nil until one came
+	told    time.Time      // when that came
+	lag     uint64         // records that it was behind this core then
+	details *message       // its newest one with details
+	ahead   *time.Duration // of its clock before this core's, when its newest heartbeat came; nil: not known
 }
 
 // heard notes a heartbeat.
@@ -88,16 +89,35 @@ func (p *peers) heard(row *store.Core) {
 	delete(p.gone, row.Name)
 }
 
-// note notes changes of the table.
-func (p *peers) note(changes []store.CoreChange) {
-	for i := range changes {
-		row := &changes[i].Core
-		if changes[i].Type == store.CoreHeartbeat {
-			p.heard(row)
-			continue
-		}
-		p.drop(row.ID, changes[i].Type == store.CoreLeft)
+// note notes a change of the table.
+func (p *peers) note(change *store.CoreChange) {
+	if change.Type == store.CoreHeartbeat {
+		p.heard(&change.Core)
+		return
 	}
+	p.drop(change.Core.ID, change.Type == store.CoreLeft)
+}
+
+// ClockTolerance is how far the clocks of two cores may differ. A heartbeat is on its way for less, unless the log
+// stood still.
+const ClockTolerance = 30 * time.Second
+
+// clock compares the clock of a core with this one's when its heartbeat comes. It reports whether they differ from now
+// on by more than is tolerated.
+func (p *peers) clock(row *store.Core, now time.Time) (differs bool) {
+	if row.Clock.IsZero() { // of an older version
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.cores[row.ID]
+	if known == nil {
+		return false
+	}
+	ahead := row.Clock.Sub(now.Round(0)) // without the monotonic clock
+	differed := known.ahead != nil && known.ahead.Abs() > ClockTolerance
+	known.ahead = &ahead
+	return !differed && ahead.Abs() > ClockTolerance
 }
 
 // drop notes that a core is not in the table any more. If no other process has its name, it is gone.
@@ -148,6 +168,10 @@ func (p *peers) list() []CoreState {
 		if peer.message != nil {
 			applied, behind, told := peer.message.Applied, peer.lag, now.Sub(peer.told).Seconds()
 			s.Applied, s.Behind, s.Told = &applied, &behind, &told
+		}
+		if peer.ahead != nil {
+			ahead := peer.ahead.Seconds()
+			s.Ahead = &ahead
 		}
 		if peer.details != nil {
 			s.Edges, s.parts = append(s.Edges, peer.details.Edges...), peer.details.Config

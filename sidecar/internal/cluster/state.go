@@ -35,9 +35,12 @@ type CoreState struct {
 	MayDecide float64 `json:"may_decide_seconds"`
 	// Applied is the position that it told last, Behind how many records it was behind this core then, and Told how
 	// long ago that was. Nil while it has told nothing.
-	Applied *uint64     `json:"applied"`
-	Behind  *uint64     `json:"behind_records"`
-	Told    *float64    `json:"told_seconds_ago"`
+	Applied *uint64  `json:"applied"`
+	Behind  *uint64  `json:"behind_records"`
+	Told    *float64 `json:"told_seconds_ago"`
+	// Ahead is how far its wall clock was before that of this core when its newest heartbeat came, negative: behind. Nil:
+	// not known, or this core.
+	Ahead   *float64    `json:"clock_ahead_seconds"`
 	Version string      `json:"version"`
 	Reads   uint64      `json:"reads_format"`  // newest format of the log that it reads
 	Config  string      `json:"configuration"` // digest of what must be equal in all cores; empty: unknown

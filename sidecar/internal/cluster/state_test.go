@@ -1,10 +1,15 @@
 package cluster_test
 
 import (
+	"log/slog"
+	"math"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/cluster"
+	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/storetest"
 )
 
@@ -77,6 +82,36 @@ func TestConfigurationDiffers(t *testing.T) {
 	eventually(t, "a knows what differs", func() bool { s = nodes["a"].State(); return len(s.Differs) == 2 })
 	if !slices.Equal(s.Differs, want) || of(&s, "b").Version != "v-b" || of(&s, "b").Config != of(&s, "a").Config {
 		t.Errorf("differs %q, table %+v, want %q", s.Differs, s.Cores, want)
+	}
+}
+
+// TestClocksDiffer: a core says once how far the clock of another is from its own, and again when that changes.
+func TestClocksDiffer(t *testing.T) {
+	var text strings.Builder
+	n := startWith(t, storetest.SharedLog(t), &bus{fns: map[*post]func([]byte){}}, "a", func(o *cluster.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&text, nil))
+	})
+	for i, ahead := range []time.Duration{time.Hour, time.Hour, 0, -10 * time.Minute} {
+		if _, err := n.store.HeartbeatCore(t.Context(), store.Core{
+			ID: "b-1", Name: "b", Number: uint64(i), Lease: term.Lease, Clock: time.Now().Add(ahead),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a knows the clock of b", func() bool {
+			s := n.State()
+			b := of(&s, "b")
+			return b != nil && b.Ahead != nil && math.Abs(*b.Ahead-ahead.Seconds()) < 10
+		})
+	}
+	s := n.State()
+	if this := of(&s, "a"); this.Ahead != nil {
+		t.Errorf("the clock of a is %v before itself, want nothing", *this.Ahead)
+	}
+	n.stop() // nobody writes the log any more
+	err := <-n.ended
+	n.ended <- err
+	if got := strings.Count(text.String(), "the clock of another core differs"); got != 2 {
+		t.Errorf("a says it %d times, want 2:\n%s", got, text.String())
 	}
 }
 

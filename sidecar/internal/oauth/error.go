@@ -86,6 +86,9 @@ func answerFor(err error) answer {
 		return invalidClient(notAuthentic, "client_ended")
 	case errors.Is(err, store.ErrReplay):
 		return invalidClient("the client assertion was used before; sign a new one for each request", "replay")
+	case errors.Is(err, store.ErrForgotten):
+		return invalidClient("the client assertion has expired by the clock of a process that shares this store; "+
+			"sign a new one, and let the operators of this service compare the clocks", "clock")
 	case errors.Is(err, errFull):
 		return unavailable("too many tokens are revoked and have not expired yet; try again later", "revocations_full")
 	case errors.Is(err, errApart):

@@ -118,12 +118,13 @@ func TestErrorAnswers(t *testing.T) {
 		"too large": {413, "invalid_request", "", ""}, "media": {415, "invalid_request", "", ""},
 		"grant": {400, "unsupported_grant_type", "", ""}, "scope": {400, "invalid_scope", "", ""}, "target": {400, "invalid_target", "", ""},
 		"client": client, "authorization": client, "basic": {401, "invalid_client", `Basic realm="oauth"`, ""},
-		"replay": client, "store unavailable": ours, "store closed": ours, "store conflict": ours, "unknown": ours,
+		"replay": client, "forgotten": client, "store unavailable": ours, "store closed": ours, "store conflict": ours, "unknown": ours,
 		"token unavailable": ours, "unauthorized": {400, "unauthorized_client", "", ""},
 		"of another": {400, "invalid_grant", "", ""}, "token type": {400, "unsupported_token_type", "", ""},
 	}
 	errs := oauth.Refusals()
 	errs["replay"] = fmt.Errorf("x: %w", store.ErrReplay)
+	errs["forgotten"] = fmt.Errorf("x: %w", store.ErrForgotten)
 	errs["store unavailable"], errs["store closed"] = store.ErrUnavailable, store.ErrClosed
 	errs["store conflict"] = store.ErrConflict
 	errs["unknown"] = errors.New("secret internals")

@@ -138,7 +138,7 @@ func (p sharedProofs) Use(ctx context.Context, proof string, until time.Time) (f
 	defer cancel()
 	err = p.store.UseProof(ctx, p.ring.tenant, proof, until)
 	switch {
-	case errors.Is(err, store.ErrReplay):
+	case errors.Is(err, store.ErrReplay), errors.Is(err, store.ErrForgotten):
 		return false, nil
 	case err != nil && ctx.Err() != nil:
 		return false, fmt.Errorf("%w: %w", errApart, err)
