@@ -147,6 +147,9 @@ func (b *builder) clusters(cfg *config.Config) []*clusterv3.Cluster {
 		if own.limit > 0 {
 			c.CircuitBreakers = atMost(own.limit)
 		}
+		if own.name == ClusterLeash && !alone(cfg) {
+			c.TypedExtensionProtocolOptions = b.http2(&corev3.Http2ProtocolOptions{ConnectionKeepalive: pings(cfg)})
+		}
 		out = append(out, c)
 	}
 	for t, a := range cfg.AllApps() {
@@ -197,19 +200,38 @@ func (b *builder) cluster(name, key string, h2 bool, addrs ...string) *clusterv3
 		ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{ends},
 	}
 	if h2 {
-		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
-			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": b.any(&upstreamv3.HttpProtocolOptions{
-				UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{
-					ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
-						ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-							Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
-						},
-					},
-				},
-			}),
-		}
+		c.TypedExtensionProtocolOptions = b.http2(&corev3.Http2ProtocolOptions{})
 	}
 	return c
+}
+
+func (b *builder) http2(o *corev3.Http2ProtocolOptions) map[string]*anypb.Any {
+	return map[string]*anypb.Any{
+		"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": b.any(&upstreamv3.HttpProtocolOptions{
+			UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{
+				ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
+					ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+						Http2ProtocolOptions: o,
+					},
+				},
+			},
+		}),
+	}
+}
+
+// alone reports whether Envoy's scimward answers for every lock itself and is on the same machine. If it hangs, nobody
+// answers that a user is locked.
+func alone(cfg *config.Config) bool {
+	_, local := config.UnixPath(cfg.Envoy.Connect.Leash)
+	return local && cfg.Cluster.Role == config.RoleStandalone
+}
+
+// pings let Envoy notice that scimward hangs or is out of reach, and end the streams that it cannot end any more. A
+// process that hangs loses its lease after four fifths at the earliest, because it renews after one. Others answer that
+// a user is locked then, so the streams have to end before: two fifths suffice, with what Envoy adds to the interval.
+func pings(cfg *config.Config) *corev3.KeepaliveSettings {
+	fifth := durationpb.New(cfg.Cluster.Lease / 5)
+	return &corev3.KeepaliveSettings{Interval: fifth, Timeout: fifth}
 }
 
 func (b *builder) transport(m proto.Message) *corev3.TransportSocket {

@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
 	"github.com/scimward/scimward/envoy"
 	"github.com/scimward/scimward/envoy/envoybin"
@@ -19,7 +22,7 @@ import (
 
 // asEdge makes a configuration that of an edge with three cores.
 func asEdge(cfg *config.Config) {
-	cfg.Cluster = config.Cluster{Role: config.RoleEdge}
+	cfg.Cluster = config.Cluster{Role: config.RoleEdge, Lease: 15 * time.Second}
 	for _, host := range []string{"core-1.example", "core-2.example", "10.0.0.3"} {
 		cfg.Envoy.Connect.Cores = append(cfg.Envoy.Connect.Cores, config.CoreListeners{Authz: host + ":8470", SCIM: host + ":8460"})
 	}
@@ -165,5 +168,46 @@ func validated(t *testing.T, cfg *config.Config) {
 	got, err := exec.CommandContext(t.Context(), bin, "--mode", "validate", "-c", file, "--log-level", "warning").CombinedOutput()
 	if err != nil {
 		t.Fatalf("envoy --mode validate: %v\n%s", err, got)
+	}
+}
+
+// TestLeashIsPinged: Envoy notices that scimward hangs, if another process might answer meanwhile that a user is
+// locked, and that it is out of reach.
+func TestLeashIsPinged(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*config.Config)
+		pinged bool
+	}{
+		"one process, on a socket": {func(*config.Config) {}, false},
+		"one process, elsewhere":   {func(c *config.Config) { c.Envoy.Connect.Leash = "10.0.0.1:8470" }, true},
+		"an edge":                  {asEdge, true},
+		"a core, on a socket, too": {func(c *config.Config) { c.Cluster.Role = config.RoleCore }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := parseFixture(t)
+			tc.change(cfg)
+			b, err := envoy.Bootstrap(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range b.GetStaticResources().GetClusters() {
+				var own *corev3.KeepaliveSettings
+				for _, o := range c.GetTypedExtensionProtocolOptions() {
+					var options upstreamv3.HttpProtocolOptions
+					if err := o.UnmarshalTo(&options); err != nil {
+						t.Fatal(err)
+					}
+					own = options.GetExplicitHttpConfig().GetHttp2ProtocolOptions().GetConnectionKeepalive()
+				}
+				if pinged := own != nil; pinged != (tc.pinged && c.GetName() == envoy.ClusterLeash) {
+					t.Errorf("%s: pinged = %t", c.GetName(), pinged)
+				}
+				if got := own.GetInterval().AsDuration() + own.GetTimeout().AsDuration(); own != nil && got != 6*time.Second {
+					t.Errorf("%s: pings that nobody answers end it after %s, want 6s", c.GetName(), got)
+				}
+			}
+		})
 	}
 }

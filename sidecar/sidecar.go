@@ -492,7 +492,10 @@ func (s *Server) openGRPC(conf *tls.Config) {
 		grpc.ConnectionTimeout(5 * time.Second),
 		// A policy decision needs a deep stack. The stack of a stream worker stays grown between calls.
 		grpc.NumStreamWorkers(64),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		// Envoy pings every fifth of a lease, to end its streams when no answer comes.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			MinTime: s.opts.Config.Cluster.Lease / 10, PermitWithoutStream: true,
+		}),
 	}
 	if conf != nil {
 		failed := func(from net.Addr, err error) { s.refusals.handshake(config.ListenerAuthz, from, err) }

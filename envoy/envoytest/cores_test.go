@@ -9,10 +9,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/scimward/scimward/examples/identity-service/idp"
 )
@@ -33,7 +37,7 @@ func initCores(t *testing.T) *coresSetup {
 	var b [2]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
 	s := &coresSetup{t: t, dir: t.TempDir(), net: fmt.Sprintf("127.%d.%d", b[0], b[1])}
-	app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	app := httptest.NewServer(http.HandlerFunc(tick))
 	t.Cleanup(app.Close)
 	keys, err := idp.NewKeyring()
 	if err != nil {
@@ -82,6 +86,26 @@ func initCores(t *testing.T) *coresSetup {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// tick answers /events with a byte every few milliseconds for ever, and everything else at once.
+func tick(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/events" {
+		return
+	}
+	every := time.NewTicker(5 * time.Millisecond)
+	defer every.Stop()
+	for {
+		if _, err := io.WriteString(w, "."); err != nil {
+			return
+		}
+		_ = http.NewResponseController(w).Flush() // the next write fails, too
+		select {
+		case <-every.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
 }
 
 // get sends a request of a user through the Envoy of the edge and returns the status, 0 if nobody answers.
@@ -199,4 +223,81 @@ func (s *coresSetup) ask(url string) string {
 		s.t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestStreamAtAStoppedEdge: an edge that is stopped cannot end the streams of its Envoy. They have ended when another
+// process answers that the user is locked.
+func TestStreamAtAStoppedEdge(t *testing.T) {
+	t.Parallel()
+	s := initCores(t)
+	for _, m := range append(s.cores, s.edge) {
+		m.edit("  role: ", "  lease: 5s\n  role: ")
+		m.edit("streams: []", "streams: [/events]")
+		m.start()
+	}
+	file := filepath.Join(s.edge.dir, "scimward.yaml")
+	out, err := exec.CommandContext(t.Context(), built.scimward, "envoy", "bootstrap", "-c", file).Output()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.edge.dir, "envoy.yaml"), out, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.envoy.start()
+	for _, host := range []int{11, 12, 13, 21} {
+		s.ready(host)
+	}
+	var u idp.User
+	eventually(t, "a user to be provisioned", func() string {
+		u, err = s.directory.CreateUser(t.Context(), idp.User{UserName: "ada", ExternalID: "ada", Email: "ada@people.example"})
+		return unless(err == nil, "%v", err)
+	})
+	var ticks atomic.Int64
+	ended := make(chan error, 1)
+	eventually(t, "the stream to open", func() string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://app.localhost:8443/events", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-User", "ada")
+		res, err := s.client.Do(req)
+		if err != nil {
+			return err.Error()
+		}
+		if res.StatusCode != http.StatusOK {
+			res.Body.Close()
+			return res.Status
+		}
+		go func() {
+			defer res.Body.Close()
+			b := make([]byte, 1)
+			for {
+				if _, err := res.Body.Read(b); err != nil {
+					ended <- err
+					return
+				}
+				ticks.Add(1)
+			}
+		}()
+		return ""
+	})
+	eventually(t, "bytes of the stream", func() string { return unless(ticks.Load() > 10, "%d", ticks.Load()) })
+	// A healthy edge keeps its streams although Envoy pings it.
+	select {
+	case err := <-ended:
+		t.Fatalf("the stream at an edge that runs has ended: %v", err)
+	case <-time.After(4 * time.Second):
+	}
+	if err := s.edge.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.edge.cmd.Process.Signal(syscall.SIGCONT) }()
+	if err := s.directory.Deactivate(t.Context(), u.ID); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	default:
+		t.Error("the stream goes on after the answer")
+	}
 }
