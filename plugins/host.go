@@ -27,22 +27,57 @@ type appKey struct{ tenant, app string }
 
 func (k appKey) String() string { return k.tenant + "/" + k.app }
 
-// Open loads the plugins one after the other and returns when each is ready or refused. [Host.Ready] says
-// which. Open returns an error if the options cannot work for any plugin, or if ctx ends. Close the host
-// after use.
+// Open loads the plugins and returns when each is ready or refused. [Host.Ready] says which. Open returns an error if
+// the options cannot work for any plugin, or if ctx ends. Close the host after use.
 func Open(ctx context.Context, opts Options) (*Host, error) {
+	h, err := Start(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Wait(ctx); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// Start is Open without waiting: the plugins load in the background. A call of one waits for it, [Host.Wait] for all,
+// and [Host.Started] says which are still loading.
+func Start(ctx context.Context, opts Options) (*Host, error) {
 	common, err := prepare(opts)
 	if err != nil {
 		return nil, err
 	}
 	h := &Host{common: common}
 	h.set.Store(&set{})
-	first, err := h.Prepare(ctx, opts.Plugins)
+	first, err := h.prepare(ctx, opts.Plugins, func(p *plugin) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.startLoading(context.WithoutCancel(ctx))
+		return nil
+	})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	first.Apply()
 	return h, nil
+}
+
+// Wait returns when each plugin is ready or refused. It returns the error of ctx if that ends before.
+func (h *Host) Wait(ctx context.Context) error {
+	for _, p := range h.set.Load().plugins {
+		p.mu.Lock()
+		loading := p.loading
+		p.mu.Unlock()
+		if loading == nil {
+			continue
+		}
+		select {
+		case <-loading:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // common is shared by all plugins of a host.

@@ -219,6 +219,9 @@ func (p *plugin) load(ctx context.Context) {
 func (p *plugin) start() (*process, error) {
 	l := p.permit.limits
 	memory := limitsOf(l)
+	p.common.compile <- struct{}{}
+	compiled := sync.OnceFunc(func() { <-p.common.compile }) // a slow start of this guest does not delay the others
+	defer compiled()
 	payload, err := joinParts(loadMsg{
 		CacheDir: p.common.opts.CacheDir, MemoryMiB: l.MemoryMiB, Idle: (1 + identifyPerSlot) * l.Instances,
 		CallsPerInstance: l.CallsPerInstance, HTTP: len(p.permit.rules) > 0, GoMemory: memory.heap,
@@ -226,9 +229,6 @@ func (p *plugin) start() (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.common.compile <- struct{}{}
-	compiled := sync.OnceFunc(func() { <-p.common.compile }) // a slow start of this guest does not delay the others
-	defer compiled()
 	proc, err := startProcess(p.common.opts.Self, memory)
 	if err != nil {
 		return nil, err

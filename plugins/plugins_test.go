@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "plugin-liar" {
 		os.Exit(liar(os.Args[2]))
 	}
+	if len(os.Args) == 3 && os.Args[1] == "plugin-late" {
+		os.Exit(late(os.Args[2]))
+	}
 	if len(os.Args) == 3 && os.Args[1] == "plugin-probe" {
 		os.Exit(probe(os.Args[2]))
 	}

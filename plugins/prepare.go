@@ -27,6 +27,14 @@ type Prepared struct {
 // for the same reason. A plugin with unchanged configuration, manifest and module keeps its worker.
 // Prepare returns an error if a plugin is named twice or ctx ends.
 func (h *Host) Prepare(ctx context.Context, configs []Config) (*Prepared, error) {
+	return h.prepare(ctx, configs, func(p *plugin) error {
+		_, err := p.worker(ctx)
+		return err
+	})
+}
+
+// prepare makes the plugins of a configuration, and calls load for each that is not in force already.
+func (h *Host) prepare(ctx context.Context, configs []Config, load func(*plugin) error) (*Prepared, error) {
 	p := &Prepared{host: h, next: &set{plugins: map[appKey]*plugin{}, refused: map[appKey]error{}}}
 	var faults []error
 	for _, cfg := range configs {
@@ -35,7 +43,7 @@ func (h *Host) Prepare(ctx context.Context, configs []Config) (*Prepared, error)
 			p.Discard()
 			return nil, fmt.Errorf("plugins: %s has two plugins, or no name", key)
 		}
-		if err := p.load(ctx, key, cfg); err != nil {
+		if err := p.load(ctx, key, cfg, load); err != nil {
 			faults = append(faults, fmt.Errorf("plugin %s: %w", key, err))
 		}
 		if ctx.Err() != nil {
@@ -47,7 +55,7 @@ func (h *Host) Prepare(ctx context.Context, configs []Config) (*Prepared, error)
 	return p, nil
 }
 
-func (p *Prepared) load(ctx context.Context, key appKey, cfg Config) error {
+func (p *Prepared) load(ctx context.Context, key appKey, cfg Config, load func(*plugin) error) error {
 	c := p.host.common
 	made, err := newPlugin(cfg, c)
 	if err != nil {
@@ -66,8 +74,7 @@ func (p *Prepared) load(ctx context.Context, key appKey, cfg Config) error {
 		return nil
 	}
 	p.next.plugins[key] = made
-	_, err = made.worker(ctx)
-	return err
+	return load(made)
 }
 
 // same reports whether other comes from the same configuration, manifest and module.

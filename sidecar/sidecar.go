@@ -151,12 +151,12 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	})
 	s.openDecisions() //nolint:contextcheck // what it starts lives until close
 	steps := []func(context.Context) error{
-		s.openLog, s.openStore, s.openCluster, s.openPlugins, s.openTrust, s.openRules, s.openAuthorizer, s.openSCIM,
-		s.openChecks, s.openEngine, s.openAdmin, s.openListeners,
+		s.startPlugins, s.openLog, s.openStore, s.openCluster, s.openTrust, s.openRules, s.openPlugins, s.openAuthorizer,
+		s.openSCIM, s.openChecks, s.openEngine, s.openAdmin, s.openListeners,
 	}
 	if o.Config.Cluster.IsEdge() {
 		steps = []func(context.Context) error{
-			s.openEdge, s.openPlugins, s.openRules, s.openAuthorizer, s.openChecks, s.openAdmin, s.openListeners,
+			s.startPlugins, s.openEdge, s.openPlugins, s.openRules, s.openAuthorizer, s.openChecks, s.openAdmin, s.openListeners,
 		}
 	}
 	for _, step := range steps {
@@ -220,8 +220,9 @@ const rememberedNames = 1 << 15
 // StoreDir returns the folder of the store.
 func StoreDir(cfg *config.Config) string { return storeIn(cfg.DataDir) }
 
-func (s *Server) openPlugins(ctx context.Context) (err error) {
-	s.plugins, err = plugins.Open(ctx, plugins.Options{
+// startPlugins begins to load the plugins. Compiling them takes seconds, in processes of their own.
+func (s *Server) startPlugins(ctx context.Context) (err error) {
+	s.plugins, err = plugins.Start(ctx, plugins.Options{
 		Plugins: pluginConfigs(s.opts.Config), CacheDir: filepath.Join(s.opts.Config.DataDir, "plugin-cache"),
 		Self: s.opts.Worker, Logger: s.opts.Logger, Metrics: s.registry,
 	})
@@ -229,7 +230,19 @@ func (s *Server) openPlugins(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the plugins: %w", err)
 	}
 	s.onClose(s.plugins.Close)
+	return nil
+}
+
+// openPlugins lets the plugins forget who is locked, and waits until they are loaded. An edge does not: it gets the
+// locks meanwhile. It is not ready before, and a request that a plugin decides waits for it.
+func (s *Server) openPlugins(ctx context.Context) error {
 	s.onClose(closer(s.locks.Subscribe(s.forget)))
+	if s.edge != nil {
+		return nil
+	}
+	if err := s.plugins.Wait(ctx); err != nil {
+		return fmt.Errorf("loading the plugins: %w", err)
+	}
 	return nil
 }
 

@@ -188,13 +188,14 @@ func Decode(b []byte) (Record, error) {
 	return r, nil
 }
 
-// DecodeStamp reads only the log position and the time of a stored record, which takes a fifth of the time of Decode.
+// DecodeStamp reads only the log position and the time of a stored record, and does not look at what comes behind them.
 func DecodeStamp(b []byte) (seq uint64, at time.Time, err error) {
 	var r struct {
 		Seq  uint64    `json:"seq"`
 		Time time.Time `json:"time"`
 	}
-	if err := json.Unmarshal(b, &r); err != nil {
+	n := max(bytes.Index(b, []byte(actorField)), 0) // in a string its quotes would have backslashes
+	if err := json.Unmarshal(append(b[:n:n], '}'), &r); err != nil {
 		return 0, time.Time{}, fmt.Errorf("reading an audit record: %w", err)
 	}
 	return r.Seq, r.Time, nil

@@ -122,6 +122,26 @@ func TestSeal(t *testing.T) {
 	sealedRight(t, audit.Record{}, "acme")
 }
 
+// TestDecodeStamp: the stamp of a record is that of Decode, whatever its tenant is called.
+func TestDecodeStamp(t *testing.T) {
+	for _, tenant := range []string{"acme", `,"actor":`, `","seq":9,"actor":"`} {
+		b, err := audit.Encode(&audit.Record{N: 1, Seq: 7, Tenant: tenant, Time: time.Unix(8, 9), Actor: "system"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := bytes.Clone(b)
+		if seq, at, err := audit.DecodeStamp(b); seq != 7 || !at.Equal(time.Unix(8, 9)) || err != nil {
+			t.Errorf("DecodeStamp of tenant %q = %d, %s, %v, want 7 and %s", tenant, seq, at, err, time.Unix(8, 9))
+		}
+		if !bytes.Equal(b, before) {
+			t.Errorf("DecodeStamp changed the record to %s", b)
+		}
+	}
+	if _, _, err := audit.DecodeStamp([]byte(`{"seq":7}`)); err == nil {
+		t.Error("DecodeStamp of what is no record: no error")
+	}
+}
+
 // TestSealRefuses: Seal refuses what is not an encoded record.
 func TestSealRefuses(t *testing.T) {
 	good, err := audit.Encode(&audit.Record{})
