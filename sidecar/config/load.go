@@ -70,7 +70,7 @@ func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
 		})
 		return refuse(d.faults...)
 	}
-	c.shareLocalWrites()
+	c.shareRoutes()
 	return c, nil
 }
 

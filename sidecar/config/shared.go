@@ -102,13 +102,25 @@ func (c checker) samePlaces(cfg *Config) {
 			a := &cfg.Tenants[i].Apps[j]
 			own, all := a.places(), readers[place(a.Upstream)]
 			for _, p := range slices.Sorted(maps.Keys(all)) {
-				if !own[p] {
+				if !own[p] && !a.refuses(p) {
 					c.fail(fmt.Sprintf("tenants[%d].apps[%d].subjects", i, j), "list the place here too",
 						"app %s leads to the same application and reads the %s; here it would pass unjudged", all[p], p)
 				}
 			}
 		}
 	}
+}
+
+// authorizationPlace begins the names of places in Authorization. A scheme may follow.
+const authorizationPlace = "header authorization "
+
+// refuses reports whether an app refuses a credential in a place that it does not list: in an Authorization header
+// whose scheme it does not ignore.
+func (a *App) refuses(p string) bool {
+	scheme, found := strings.CutPrefix(p, authorizationPlace)
+	return found && !slices.ContainsFunc(a.IgnoreSchemes, func(ignored string) bool {
+		return scheme == "" || strings.EqualFold(ignored, scheme)
+	})
 }
 
 // readersOf returns the first app that looks at a place for credentials, by upstream and place.
@@ -142,12 +154,14 @@ func (a *App) places() map[string]bool {
 	return out
 }
 
-// passes names the place of the subject if a credential there passes an app that does not list it, and
-// "" if none does: an unread Authorization header is refused, and Envoy removes the identity headers.
+// passes names the place of the subject if a credential there may pass an app that does not list it, and
+// "" if none does: Envoy removes the identity headers.
 func (s *Subject) passes() string {
 	switch {
-	case s.Header == "authorization" || slices.Contains(headers.Gateways(), s.Header):
+	case slices.Contains(headers.Gateways(), s.Header):
 		return ""
+	case s.Header == "authorization":
+		return authorizationPlace + strings.ToLower(s.Scheme)
 	case s.Header != "":
 		return "header " + s.Header
 	case s.Cookie != "":
@@ -224,22 +238,59 @@ func (s *Sharing) With(tenant string) []string {
 	return slices.DeleteFunc(slices.Compact(out), func(name string) bool { return name == tenant })
 }
 
-// shareLocalWrites gives the apps with one upstream the local writes of all of them. Each host leads to
-// the same application.
-func (c *Config) shareLocalWrites() {
-	all, known := map[string][]LocalWrite{}, map[string]bool{}
+// shareRoutes gives the apps with one upstream the local writes of all of them, and the parameters that name routes.
+// Each host leads to the same application, but the exempt accounts of one app are nobody's at the others.
+func (c *Config) shareRoutes() {
+	type application struct {
+		writes     []LocalWrite
+		known      map[string]bool
+		exempt     bool // an entry is open to exempt accounts
+		parameters []string
+	}
+	all := map[string]*application{}
 	for _, a := range c.AllApps() {
 		at := place(a.Upstream)
+		if all[at] == nil {
+			all[at] = &application{known: map[string]bool{}}
+		}
+		one := all[at]
 		for _, w := range a.LocalWrites {
-			if key := fmt.Sprintf("%q %+q", at, w); !known[key] {
-				known[key] = true
-				all[at] = append(all[at], w)
+			if key := w.key(); !one.known[key] {
+				one.known[key] = true
+				one.writes, one.exempt = append(one.writes, w), one.exempt || w.Exempt == "allow"
+			}
+		}
+		for _, name := range a.RouteParameters {
+			if !slices.Contains(one.parameters, name) {
+				one.parameters = append(one.parameters, name)
 			}
 		}
 	}
 	for _, a := range c.AllApps() {
-		if all := all[place(a.Upstream)]; len(all) > len(a.LocalWrites) {
-			a.LocalWrites = slices.Clip(all)
+		one := all[place(a.Upstream)]
+		if len(one.writes) > len(a.LocalWrites) {
+			a.LocalWrites = a.shared(one.writes, one.exempt)
 		}
+		a.RouteParameters = slices.Clip(one.parameters)
 	}
 }
+
+// shared returns the local writes of all apps with one upstream as they are at a.
+func (a *App) shared(all []LocalWrite, exempt bool) []LocalWrite {
+	if !exempt {
+		return slices.Clip(all)
+	}
+	own := map[string]bool{}
+	for _, w := range a.LocalWrites {
+		own[w.key()] = true
+	}
+	list := slices.Clone(all)
+	for i := range list {
+		if !own[list[i].key()] {
+			list[i].Exempt = "refuse"
+		}
+	}
+	return list
+}
+
+func (w *LocalWrite) key() string { return fmt.Sprintf("%+q", *w) }

@@ -79,13 +79,16 @@ tenants:
     identity_services: [{client_id: idp, keys: {jwks_uri: https://idp.example.com/jwks}}]
     apps:
       - {name: web, upstream: "http://127.0.0.1:3000", hosts: [web.example.com], subjects: [%s]}
-      - {name: api, upstream: "http://localhost:%s", hosts: [api.example.com], subjects: [%s]}
+      - {name: api, upstream: "http://localhost:%s", hosts: [api.example.com], subjects: [%s], ignore_schemes: [Basic]}
 `
 	const (
 		user   = "{header: x-forwarded-user, is: user_name}"
 		own    = "{header: x-my-user, is: user_name}"
 		login  = "{body: {path: /login, form: username}, is: user_name}"
 		signIn = "{body: {path: /sign-in, form: username}, is: user_name}"
+		basic  = "{header: authorization, scheme: basic, basic: user, is: user_name}"
+		bearer = "{header: authorization, scheme: bearer, is: jwt, jwt: {issuer: https://i.example.com}}"
+		whole  = "{header: authorization, is: jwt, jwt: {issuer: https://i.example.com}}"
 	)
 	for _, row := range []struct{ web, port, api, want string }{
 		{user + ", " + own, "3000", user + ", " + own, ""},
@@ -95,6 +98,9 @@ tenants:
 		{user + ", " + login, "3000", user + ", " + signIn, "apps[1].subjects"},
 		{own, "3001", user, ""},
 		{user, "3000", "{header: x-remote-user, is: user_name}", ""}, // Envoy removes the one that an app does not read
+		{own + ", " + basic, "3000", own, "apps[1].subjects"},        // which ignores it
+		{own + ", " + whole, "3000", own, "apps[1].subjects"},
+		{own + ", " + bearer, "3000", own, ""}, // which refuses it
 	} {
 		_, err := config.Parse("f.yaml", t.TempDir(), fmt.Appendf(nil, file, row.web, row.port, row.api))
 		if row.want == "" && err != nil {
@@ -102,6 +108,45 @@ tenants:
 		}
 		if row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), "would pass unjudged")) {
 			t.Errorf("%+v: %v, want a fault", row, err)
+		}
+	}
+}
+
+// TestOneApplicationHasOneSetOfRoutes: what is said about the routes of an application counts at each of its hosts, but
+// the exempt accounts of one host are those of no other.
+func TestOneApplicationHasOneSetOfRoutes(t *testing.T) {
+	const file = `version: 1
+tenants:
+  - name: acme
+    external_url: https://acme.example.com
+    identity_services: [{client_id: idp, keys: {jwks_uri: https://idp.example.com/jwks}}]
+    apps:
+      - name: web
+        upstream: "http://127.0.0.1:3000"
+        hosts: [web.example.com]
+        subjects: [{header: x-user, is: user_name}]
+        exempt: [glass]
+        route_parameters: [rt]
+        local_writes: [{path: /login, exempt: allow}, {path: /account}]
+      - name: api
+        upstream: "http://localhost:3000"
+        hosts: [api.example.com]
+        subjects: [{header: x-user, is: user_name}]
+        exempt: [service]
+        local_writes: [{path: /users}]
+`
+	c, err := config.Parse("f.yaml", t.TempDir(), []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"[/login allow /account refuse /users refuse] [rt]", "[/login refuse /account refuse /users refuse] [rt]"}
+	for i, a := range c.Tenants[0].Apps {
+		var writes []string
+		for _, w := range a.LocalWrites {
+			writes = append(writes, w.Path, w.Exempt)
+		}
+		if got := fmt.Sprint(writes, " ", a.RouteParameters); got != want[i] {
+			t.Errorf("%s: %s, want %s", a.Name, got, want[i])
 		}
 	}
 }

@@ -199,6 +199,9 @@ func (w *localWrite) denyFields(
 			" has the name of a field that only the identity service changes: leave it out"
 		return local
 	}
+	if !r.MayHaveBody() && len(w.operations) == 0 {
+		return nil
+	}
 	names, bad := r.BodyNames()
 	switch {
 	case bad != nil:

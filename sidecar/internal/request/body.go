@@ -79,9 +79,9 @@ func (r *Request) HasBody() bool {
 		len(length) > 1 || len(length) == 1 && length[0] != "0"
 }
 
-// mayHaveBody is HasBody, and true for a write of unknown length: over HTTP/2 a body need not be announced (RFC 9113
+// MayHaveBody is HasBody, and true for a write of unknown length: over HTTP/2 a body need not be announced (RFC 9113
 // §8.1.1), and Envoy buffers a write only where the path is spelled as in the configuration.
-func (r *Request) mayHaveBody() bool {
+func (r *Request) MayHaveBody() bool {
 	write := r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH"
 	return r.HasBody() || write && len(r.Headers["content-length"]) == 0
 }

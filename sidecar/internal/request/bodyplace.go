@@ -42,7 +42,7 @@ func (s *Sources) bodyPlaces(r *Request, path *Path) []int {
 		case !s.reaches(i, path):
 		case s.own(i, r, path):
 			own = append(own, i)
-		case r.mayHaveBody():
+		case r.MayHaveBody():
 			others = append(others, i)
 		}
 	}

@@ -279,12 +279,18 @@ func (b *bodyReader) form(body string) *Problem {
 		return problem(400, ReasonBody, "the body is not a form")
 	}
 	for name, vs := range values {
-		b.name(name, true)
+		b.name(name, slices.ContainsFunc(vs, func(v string) bool { return !staysWrite(name, v) }))
 		for _, v := range vs {
 			b.leaf(field{path: []string{name}, value: v, text: true}, name)
 		}
 	}
 	return nil
+}
+
+// staysWrite reports whether a field of a form replaces the method by another one with which fields are judged: forms of
+// Rails, Laravel and Symfony change with _method=patch or put.
+func staysWrite(name, value string) bool {
+	return name == "_method" && (strings.EqualFold(value, http.MethodPatch) || strings.EqualFold(value, http.MethodPut))
 }
 
 // phpName is the variable that PHP makes of a name: it cuts at the first bracket that is closed, and writes "_"

@@ -93,7 +93,7 @@ type part struct {
 // part adds the field of a part, and names that snippets for PHP take for that of the field: the last `name="…"` that
 // ends a line of the header, which may be that of the file, or one within the text.
 func (b *bodyReader) part(p part) {
-	b.name(p.path[0], true)
+	b.name(p.path[0], !staysWrite(p.path[0], p.value))
 	b.leaf(p.field, p.path[0])
 	if !p.quoted {
 		for _, found := range lineName.FindAllStringSubmatch(p.value, -1) {

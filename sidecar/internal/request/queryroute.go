@@ -128,6 +128,7 @@ func returnAddress(name string) bool {
 		"next", "continue", "goto", "rurl", "return", "returnto", "returnurl", "returnpath", "redirect", "redirectto",
 		"redirecturl", "redirecturi", "referer", "referrer", "ref", "back", "backurl", "callback", "callbackurl",
 		"camefrom", "from", "destination", "target", "targetpath", "successurl", "cancelurl", "relaystate",
+		"osdestination", // Atlassian
 	}, strings.ReplaceAll(name, "_", ""))
 }
 
