@@ -20,11 +20,15 @@ func TestWordsOfARoute(t *testing.T) {
 		}
 		opaque(request.Source{In: request.InPath, Name: "/feed/{credential}"})
 		opaque(request.Source{In: request.InQuery, Name: "token"})
+		opaque(request.Source{In: request.InQuery, Name: "access_key"})
+		opaque(request.Source{In: request.InHeader, Name: "authorization", Scheme: "bearer", Prefix: "pat_"})
+		app.IgnoreSchemes = []string{"basic"}
 		opaque(request.Source{In: request.InBody, Name: "code", Body: request.BodyRoute{
 			Method: "POST", Path: "/users/reset-password", Format: request.Form,
 		}})
 		app.LocalWrites = []authz.LocalWrite{
 			{Path: "/users/edit-profile"},
+			{Path: "/users/enable2fa"},
 			{Path: "/account/edit"},
 			{Path: "/wizard*"},
 			{Path: "/_app/remote/{hash}/updateEmail"},
@@ -39,6 +43,7 @@ func TestWordsOfARoute(t *testing.T) {
 		return appReq("POST", target, of("bare"), header("content-length", "0"))
 	}
 	get := func(target string) request.Request { return appReq("GET", target, of("bare")) }
+	basic := func(word string) request.Request { return appReq("GET", "/x", of("bare"), auth("Basic "+word)) }
 	var rows []place
 	for _, target := range []string{
 		"/users/edit_profile", "/users/editProfile", "/users/editprofile", "/users/edit.profile", "/users/edit%20profile", // Laminas
@@ -58,6 +63,8 @@ func TestWordsOfARoute(t *testing.T) {
 		"/index.php?route=account/e%C3%A4dit", "/index.php?route=account/edit%E4%B8%AD", "/index.php?route=account/-/edit",
 		"/index.php?route=-/account/edit", "/index.php?route=acc%3Bount/edit", "/index.php?route=account/edi%23t",
 		"/index.php?route=account/edi%3Ft", "/index.php?route=account/edi(t", "/index.php?route=account/edi%7Ct",
+		"/index.php?route=%25account/edit", "/index.php?route=account/%25edit", "/index.php?route=account/%25%25edit",
+		"/users/%25edit-profile", "/users/%2525edit-profile", "/users/enable%252fa", "/users/enable%25252fa",
 		"/index.php?route=account/edi%5Ct", "/index.php?route=account/%E4%B8%AD/edit", // OpenCart
 		"/static", "/notes/static/index", "/static/x/account/edit", "/wiz-ard",
 	} {
@@ -85,6 +92,12 @@ func TestWordsOfARoute(t *testing.T) {
 		refused("a tag with another in it", request.ReasonPath, get("/index/index/token/%3Ca%20%22%3E%22%3Elocked%3Cb%3E.html")),
 		refused("the end of a segment behind a semicolon", locked, get("/index/index/x;token/locked")),
 		refused("the same in a route with a semicolon", locked, get("/?s=index/index/x%3Btoken/locked")),
+		refused("what is no text when decoded again", locked, get("/?s=index/index/%25access_key/locked")),
+		refused("a route in a cookie, the same", local, appReq("POST", "/any", of("bare"), cookie("route=%25account/edit"), header("content-length", "0"))),
+		served("a path that is no text when decoded again", "", get("/products/100%25faux-fur")),
+		refused("half of Basic is a token", request.ReasonCredential, basic("b2F1dGgyOnBhdF9sb2NrZWQ=")),
+		refused("the other half", request.ReasonCredential, basic("cGF0X2xvY2tlZDp4LW9hdXRoLWJhc2lj")),
+		served("Basic without a token", "", basic("YTpi")),
 		refused("a semicolon in the value", locked, get("/token/locked;x=1")),
 		served("a picture, no stream and no prefix", "", post("/wizar.dog")),
 		served("another end of a segment", "", get("/index/index/x-tokens/locked")),

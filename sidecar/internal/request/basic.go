@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -50,10 +51,13 @@ func basicHalves(raw string) (user, password string, ok bool) {
 // whatever the scheme is, or what follows the last "Bearer " (Laravel's bearerToken). So it has to be of its scheme,
 // and where it may also be a token, the application is asked.
 func (s *Sources) ignore(scheme, rest string, out *[]Credential) *Problem {
+	var halves []string
 	if scheme == "basic" {
-		if _, _, ok := basicHalves(rest); !ok {
+		user, password, ok := basicHalves(rest)
+		if !ok {
 			return problem(400, ReasonCredential, notBasic)
 		}
+		halves = []string{user, password} // GitLab and GitHub take a token as either
 	} else if strings.ContainsFunc(rest, unicode.IsSpace) {
 		return problem(400, ReasonCredential, "the Authorization header is not a scheme, one space, and one word")
 	}
@@ -63,7 +67,8 @@ func (s *Sources) ignore(scheme, rest string, out *[]Credential) *Problem {
 	for i := range s.all {
 		src := &s.all[i]
 		switch {
-		case src.In != InHeader || src.Name != "authorization" || !src.fits(rest):
+		case src.In != InHeader || src.Name != "authorization":
+		case !src.fits(rest) && !slices.ContainsFunc(halves, src.fitsHalf):
 		case src.Prefix != "" || src.JWT:
 			return problem(400, ReasonCredential, "the Authorization header has a credential under another scheme: "+
 				"send it as "+cmp.Or(src.Scheme, "the whole value"))
@@ -72,6 +77,11 @@ func (s *Sources) ignore(scheme, rest string, out *[]Credential) *Problem {
 		}
 	}
 	return nil
+}
+
+// fitsHalf reports whether a half of Basic authentication is a credential of the source and nothing else.
+func (s *Source) fitsHalf(v string) bool {
+	return s.fits(v) && (s.Prefix != "" || s.JWT && strings.HasPrefix(v, "eyJ"))
 }
 
 // gssToken reports whether a word is a token of Kerberos, SPNEGO or NTLM, which is another for each request, so that

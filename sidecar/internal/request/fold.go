@@ -13,25 +13,77 @@ import (
 // maxForms is how often compatibility forms and the escapes that they spell are folded.
 const maxForms = 4
 
-// decodePath decodes the escapes of a path until none is left, and marks the slashes that
-// only some routers see. It refuses bad escapes in s as sent, a number sign, control
-// characters and invalid UTF-8. A bad escape that appears only by decoding ("100%25") stays
-// as it is.
-func decodePath(s string) (text string, escapedSlash, ok bool) {
+// checkPath refuses bad escapes in a path as sent, a number sign, control characters after any decoding, and what is no
+// UTF-8 after the first. A bad escape that appears only by decoding ("100%25") stays as it is.
+func checkPath(s string) (escapedSlash, ok bool) {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c < ' ' || c == 0x7f || c == '#':
-			return "", false, false
+			return false, false
 		case c == '%':
 			b, valid := escapedByte(s, i)
 			if !valid {
-				return "", false, false
+				return false, false
 			}
 			escapedSlash = escapedSlash || b == '/' || b == '\\'
 		}
 	}
-	text, ok = collapse(strings.ReplaceAll(s, `\`, string(softSlash)))
-	return text, escapedSlash, ok && utf8.ValidString(text) && !strings.ContainsFunc(text, hidden)
+	for i, text := range decodings(strings.ReplaceAll(s, `\`, string(softSlash))) {
+		if strings.ContainsFunc(text, hidden) || i <= 1 && !utf8.ValidString(text) {
+			return false, false
+		}
+	}
+	return escapedSlash, true
+}
+
+// decodings returns a text as it is and after one, two and more decodings, up to maxDecodes, and after all of them. An
+// escaped slash is the mark of soft slashes then. Each is what some program reads: "%25ed" is "%ed" for most, and no
+// text any more for one that decodes again.
+func decodings(s string) []string {
+	list := []string{s}
+	for len(list) <= maxDecodes && strings.Contains(s, "%") {
+		d := decodeMarked(s)
+		if d == s {
+			return list
+		}
+		list, s = append(list, d), d
+	}
+	if d, ok := collapse(s); ok && d != s {
+		list = append(list, d)
+	}
+	return list
+}
+
+// decodeMarked is decodeOnce with marks for slashes.
+func decodeMarked(s string) string {
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c, valid := byte(0), false
+		if s[i] == '%' {
+			c, valid = escapedByte(s, i)
+		}
+		switch {
+		case !valid:
+			out = append(out, s[i])
+			continue
+		case c == '/' || c == '\\':
+			c = softSlash
+		case c == softSlash: // a control character stays one, and is no slash
+			c++
+		}
+		out, i = append(out, c), i+2
+	}
+	return string(out)
+}
+
+// lastText returns the last of some decodings that is text.
+func lastText(decodings []string) string {
+	for i := len(decodings) - 1; i > 0; i-- {
+		if utf8.ValidString(decodings[i]) {
+			return decodings[i]
+		}
+	}
+	return decodings[0]
 }
 
 // collapse decodes escapes until none is left. It refuses control characters. The order of

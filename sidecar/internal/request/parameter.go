@@ -75,8 +75,14 @@ func inPath(raw string, in carrier, f func(parameter)) {
 // inSegments calls f with each segment and the one behind it. Only some routers cut off what follows a semicolon, and
 // for ThinkPHP the name begins behind the last sign in its segment.
 func inSegments(raw string, f func(parameter)) {
+	for _, text := range decodings(raw) {
+		inDecoded(text, f)
+	}
+}
+
+func inDecoded(text string, f func(parameter)) {
 	name := ""
-	for value := range strings.FieldsFuncSeq(decodedPath(raw), separates) {
+	for value := range strings.FieldsFuncSeq(text, separates) {
 		if name != "" && plainName(name) && plainName(value) && !strings.Contains(name, "-") {
 			f(parameter{ofSegments, name, value})
 			name = value

@@ -31,7 +31,7 @@ type piece struct {
 	text   string   // the whole text, where it is no word
 	soft   bool     // the separator before it may also be a character of the segment
 	open   bool     // a router may drop what follows the name, up to the end of the segment
-	words  string   // letters and digits of the whole segment, for some routers its name; at its first piece only
+	words  []string // letters and digits of the whole segment, for some routers its name; at its first piece only
 	blank  bool     // a router may read nothing here
 	preset bool     // the same, as the name is what the router puts in when there is none
 	dots   bool     // a router may go up here, by a compatibility form of "..", or begin again (Astro)
@@ -45,17 +45,22 @@ const softSlash = '\x01'
 // ReadPath reads a raw application path. It refuses what no application needs: control
 // bytes, bad escapes, a number sign, dot segments.
 func ReadPath(raw string) (Path, *Problem) {
-	text, slash, ok := raw, false, raw != "" && raw[0] == '/' && len(raw) <= maxPath
+	slash, ok := false, raw != "" && raw[0] == '/' && len(raw) <= maxPath
 	if ok && !plainPath(raw) {
-		text, slash, ok = decodePath(raw)
+		slash, ok = checkPath(raw)
 	}
-	if !ok || hasDotSegment(text) {
+	text := strings.ReplaceAll(raw, `\`, string(softSlash))
+	read := []string{text}
+	if strings.Contains(text, "%") {
+		read = decodings(text)
+	}
+	if !ok || slices.ContainsFunc(read, hasDotSegment) {
 		return Path{}, problem(400, ReasonPath,
 			"the path contains characters, escapes or dot segments that are not allowed")
 	}
 	p := Path{slash: slash, room: maxRoutes}
-	if i := strings.IndexByte(text, '?'); i >= 0 {
-		p.query = strings.ReplaceAll(text[i+1:], string(softSlash), "/")
+	if _, query, found := strings.Cut(lastText(read), "?"); found {
+		p.query = strings.ReplaceAll(query, string(softSlash), "/")
 	}
 	p.split(text[1:])
 	return p, nil
@@ -99,7 +104,7 @@ func hasDotSegment(text string) bool {
 // separates reports whether some router reads r, in decoded text, as a slash. ThinkPHP (Route.check) reads "|" so.
 func separates(r rune) bool { return r == '/' || r == softSlash || r == '|' }
 
-// split reads the pieces of decoded text.
+// split reads the pieces of text with escapes.
 func (p *Path) split(text string) {
 	p.pieces = make([]piece, 0, 1+strings.Count(text, "/"))
 	for segment := range strings.SplitSeq(text, "/") {
@@ -110,10 +115,14 @@ func (p *Path) split(text string) {
 }
 
 // addSegment appends the pieces of what is one segment for most routers. OData reads the key of an entity behind a
-// bracket: Users(7) is Users/7. Shopware 5 and Zend Framework 1 keep the letters and digits of the decoded segment.
+// bracket: Users(7) is Users/7. Shopware 5 and Zend Framework 1 keep the letters and digits of the segment.
 func (p *Path) addSegment(text string) {
 	first, soft := len(p.pieces), false
-	for rest := foldForms(text); ; soft = true {
+	read := []string{text}
+	if strings.Contains(text, "%") {
+		read = decodings(text)
+	}
+	for rest := foldForms(lastText(read)); ; soft = true {
 		i := strings.IndexFunc(rest, separates)
 		key := strings.IndexByte(rest, '(')
 		if opens := key > 0 && (i < 0 || key < i); opens {
@@ -128,8 +137,10 @@ func (p *Path) addSegment(text string) {
 		}
 		p.pieces, rest = append(p.pieces, readPiece(rest[:i], soft)), rest[i+1:]
 	}
-	if soft || !ascii(text) || strings.ContainsAny(text, ";#?") {
-		p.pieces[first].words = onlyWords(text)
+	for _, text := range read {
+		if soft || len(read) > 1 || !ascii(text) || strings.ContainsAny(text, ";#?") {
+			p.pieces[first].words = appendNew(p.pieces[first].words, onlyWords(text))
+		}
 	}
 }
 

@@ -146,7 +146,7 @@ func (p *Path) Route(r *Request, write bool, routers *Routers) *Problem {
 		own := false
 		for name := range (sentName{q.name, routers.known}).readings {
 			if key, known := routers.keys[name]; known {
-				p.addKnown(key, q.text())
+				p.addKnown(key, q.values())
 				own = own || key.own
 			}
 		}
@@ -200,19 +200,22 @@ func (p *Path) addErrorPage(query string) {
 	}
 }
 
-// addKnown adds the value of a parameter of a router, and what is left of it for a router that keeps letters, digits
-// and slashes only (OpenCart). Dots are slashes for some that an application names.
-func (p *Path) addKnown(key routeKey, value string) {
-	after := rootOrFront
-	if key.own || key.only || strings.ContainsAny(value, "/|") {
-		after = anyFolder
+// addKnown adds the values that frameworks make of a parameter of a router, and what is left of each for a router that
+// keeps letters, digits and slashes only (OpenCart). Dots are slashes for some that an application names.
+func (p *Path) addKnown(key routeKey, values []string) {
+	var texts []string
+	for _, value := range values {
+		texts = appendNew(texts, value)
+		texts = appendNew(texts, strings.Map(routeRune, value))
+		if key.own {
+			texts = appendNew(texts, strings.ReplaceAll(value, ".", "/"))
+		}
 	}
-	forms := []string{value}
-	if key.own {
-		forms = append(forms, strings.ReplaceAll(value, ".", "/"))
-	}
-	forms = appendNew(forms, strings.Map(routeRune, decodeMixed(value)))
-	for _, text := range forms {
+	for _, text := range texts {
+		after := rootOrFront
+		if key.own || key.only || strings.ContainsAny(text, "/|") {
+			after = anyFolder
+		}
 		switch {
 		case text == "":
 		case key.under != "":
@@ -229,12 +232,9 @@ const maxRoutes = 8 * maxPath
 
 func (p *Path) addRoute(text string, after follows) {
 	text = decodeWide(text)
-	r := route{after: after, text: text}
-	if decoded, ok := collapse(strings.ReplaceAll(text, `\`, string(softSlash))); ok {
-		text = decoded
-	}
 	if p.room -= len(text); p.room >= 0 {
-		r.split(strings.TrimLeft(text, "/"))
+		r := route{after: after, text: text}
+		r.split(strings.TrimLeft(strings.ReplaceAll(text, `\`, string(softSlash)), "/"))
 		p.routes = append(p.routes, r)
 	}
 }

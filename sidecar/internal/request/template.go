@@ -36,10 +36,7 @@ func NewTemplate(path string) Template {
 			continue
 		}
 		var p Path
-		if text, _, ok := decodePath(seg); ok {
-			seg = text
-		}
-		p.split(seg)
+		p.split(strings.ReplaceAll(seg, `\`, string(softSlash)))
 		for _, s := range p.pieces {
 			if s.name != "" {
 				t.names = append(t.names, s.name)
@@ -264,7 +261,7 @@ func (t Template) step(from uint64, s *piece) (ends, open uint64) {
 		next := uint64(2) << j
 		if name := t.names[j]; name == "" {
 			ends, open = ends|next, open|next
-		} else if !strings.Contains(name, starts) && sameWords(s.words, name) {
+		} else if s.hasWords(name) {
 			ends, open = ends|next, open|next
 		} else if s.is(name) {
 			ends |= next
@@ -274,6 +271,12 @@ func (t Template) step(from uint64, s *piece) (ends, open uint64) {
 		}
 	}
 	return ends, open
+}
+
+// hasWords reports whether the whole segment of s has the letters and digits of a name.
+func (s *piece) hasWords(name string) bool {
+	return len(s.words) > 0 && !strings.Contains(name, starts) &&
+		slices.ContainsFunc(s.words, func(words string) bool { return sameWords(words, name) })
 }
 
 func (s *piece) is(name string) bool {
