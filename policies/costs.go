@@ -1,12 +1,8 @@
 package policies
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"regexp/syntax"
-	"strconv"
-	"strings"
+	"math/bits"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -16,8 +12,16 @@ import (
 // not take long or fill the memory, which would end the process of all tenants.
 const (
 	maxMade   = 16 << 20 // bytes of what it makes
-	maxSteps  = 16 << 20 // of one search: the size of the text times that of what it is searched for
+	maxSteps  = 16 << 20 // of what it compares or searches, such as the size of a text times that of the pattern
 	maxDigits = 1000     // of a number that is computed with
+)
+
+// What an element takes in what a call makes, in bytes.
+const (
+	placeSize  = 32  // of an array
+	memberSize = 64  // of a set, or of an object with its key
+	levelSize  = 128 // of an object that is made for another one
+	textSize   = 64  // of an array of new texts
 )
 
 // cost is what a call takes.
@@ -28,30 +32,62 @@ type cost struct {
 	wrong  string // why the operands are refused whatever they cost
 }
 
-// costs returns what bounds the calls of each builtin. Operands of another type than a builtin takes cost nothing,
-// because it refuses them itself.
-func costs() map[string]func(operands []*ast.Term) cost {
-	all := map[string]func([]*ast.Term) cost{
+// costOf judges the operands of a call.
+type costOf = func(operands []*ast.Term) cost
+
+// costs returns what bounds the calls of each builtin that reads, copies or keeps as much as its operands have.
+// Operands of another type than a builtin takes cost nothing, because it refuses them itself.
+func costs() map[string]costOf {
+	all := map[string]costOf{
 		"concat": concatCost, "sprintf": sprintfCost, "replace": replaceCost, "split": splitCost,
-		"array.concat":  func(o []*ast.Term) cost { return cost{made: placeSize * (sizeOf(o[0]) + sizeOf(o[1]))} },
-		"base64.encode": func(o []*ast.Term) cost { return cost{made: 2 * sizeOf(o[0])} },
-		"hex.encode":    func(o []*ast.Term) cost { return cost{made: 2 * sizeOf(o[0])} },
-		"regex.match":   func(o []*ast.Term) cost { return cost{steps: patternSize(textOf(o[0])) * sizeOf(o[1])} },
-		"glob.match":    func(o []*ast.Term) cost { return cost{steps: globSteps(textOf(o[0]), sizeOf(o[2]))} },
-		"product":       func(o []*ast.Term) cost { return cost{digits: digitsIn(o[0])} },
+		"contains":       func(o []*ast.Term) cost { return cost{steps: searchSteps(textOf(o[0]), textOf(o[1]))} },
+		"glob.match":     globCost,
+		"regex.match":    func([]*ast.Term) cost { return cost{} }, // matchPattern judges them, it knows the pattern
+		"to_number":      toNumberCost,
+		"internal.print": func(o []*ast.Term) cost { return cost{made: weigh(o[0], whole, maxMade)} },
+
+		"sum":     func(o []*ast.Term) cost { return cost{steps: partsIn(o[0], flat), digits: longestIn(o[0])} },
+		"product": func(o []*ast.Term) cost { return cost{digits: digitsIn(o[0])} },
+
+		"object.get":    func(o []*ast.Term) cost { return cost{steps: partsIn(o[1], whole)} },
+		"object.subset": func(o []*ast.Term) cost { return cost{steps: subsetSteps(o[0], o[1])} },
+		"object.union":  mergeCost,
+		"sort":          sortCost,
 	}
-	all["object.subset"] = subsetCost
-	all["to_number"] = toNumberCost
-	for _, name := range []string{"json.filter", "json.remove"} {
-		all[name] = func(o []*ast.Term) cost { return cost{made: levelSize * namesIn(o[1])} }
-	}
-	for _, name := range []string{"indexof", "trim", "trim_left", "trim_right"} {
-		all[name] = func(o []*ast.Term) cost { return cost{steps: sizeOf(o[0]) * sizeOf(o[1])} }
-	}
-	for _, name := range []string{"mul", "div", "rem"} {
-		all[name] = func(o []*ast.Term) cost { return cost{digits: digitsIn(o[0]) + digitsIn(o[1])} }
+	for _, x := range []struct {
+		of    costOf
+		names []string
+	}{
+		{textCost, []string{
+			"count", "lower", "upper", "substring", "startswith", "endswith", "trim_space", "trim_prefix", "trim_suffix",
+			"strings.reverse", "base64.encode", "hex.encode", "time.parse_rfc3339_ns",
+		}},
+		{cutCost, []string{"indexof", "trim", "trim_left", "trim_right"}},
+		{digitsCost, []string{"mul", "div", "rem", "abs", "ceil", "floor", "round", "format_int"}},
+		{timeCost, []string{"time.add_date", "time.clock", "time.date", "time.diff", "time.format", "time.weekday"}},
+		{compareCost, []string{"equal", "neq", "gt", "gte", "lt", "lte"}},
+		{memberCost, []string{"internal.member_2", "internal.member_3"}},
+		{addCost, []string{"plus", "minus"}},
+		{setCost, []string{"and", "or", "union", "intersection"}},
+		{leastCost, []string{"max", "min"}},
+		{listCost, []string{"array.concat", "array.reverse", "array.slice"}},
+		{membersCost, []string{"object.keys", "object.remove", "object.filter"}},
+		{affixCost, []string{"strings.any_prefix_match", "strings.any_suffix_match"}},
+	} {
+		for _, name := range x.names {
+			all[name] = x.of
+		}
 	}
 	return all
+}
+
+// constant lists the builtins that take no longer for a large operand. The engine has no call for eq and assign: it
+// compares itself, and [lane] ends the rules of a tenant if that does not end.
+func constant() []string {
+	return []string{
+		"assign", "eq", "type_name",
+		"is_array", "is_boolean", "is_null", "is_number", "is_object", "is_set", "is_string",
+	}
 }
 
 // The engine has one implementation of each builtin, and reads it while it evaluates. So it is replaced before.
@@ -59,19 +95,33 @@ var _ = boundCosts()
 
 // boundCosts makes each builtin of costs refuse a call that costs too much.
 func boundCosts() int {
+	topdown.RegisterBuiltinFunc("regex.match", matchPattern)
 	all := costs()
-	for name, costOf := range all {
-		call := topdown.GetBuiltin(name)
+	for name, of := range all {
+		call, written := topdown.GetBuiltin(name), asWritten(name)
 		topdown.RegisterBuiltinFunc(name, func(
 			b topdown.BuiltinContext, operands []*ast.Term, iter func(*ast.Term) error,
 		) error {
-			if err := costOf(operands).check(name); err != nil {
+			if err := of(operands).check(written); err != nil {
 				return err
 			}
 			return call(b, operands, iter)
 		})
 	}
 	return len(all)
+}
+
+// asWritten is a builtin as rules write it.
+func asWritten(name string) string {
+	switch b := ast.BuiltinMap[name]; {
+	case name == "internal.member_2" || name == "internal.member_3":
+		return "in"
+	case name == "internal.print":
+		return "print"
+	case b != nil && b.Infix != "":
+		return b.Infix
+	}
+	return name
 }
 
 func (c cost) check(name string) error {
@@ -81,8 +131,7 @@ func (c cost) check(name string) error {
 	case c.made > maxMade:
 		return costly("%s: the text or list that it makes has more than %d bytes", name, maxMade)
 	case c.steps > maxSteps:
-		return costly("%s: the text and what it is searched for are too long: the product of their sizes is more than %d",
-			name, maxSteps)
+		return costly("%s: the values are too large: it would read or compare more than %d parts", name, maxSteps)
 	case c.digits > maxDigits:
 		return costly("%s: the numbers have more than %d digits", name, maxDigits)
 	}
@@ -94,290 +143,141 @@ type costError struct{ error }
 
 func costly(format string, args ...any) error { return costError{fmt.Errorf(format, args...)} }
 
-// toNumberCost refuses what JSON does not write. The engine takes "0x1p-1000000" for a number too, and needs a minute
-// to compute with it.
-func toNumberCost(o []*ast.Term) cost {
-	text := textOf(o[0])
-	if strings.ContainsAny(text, "xXpP_") {
-		return cost{wrong: "the text is no number as JSON writes it"}
+// isCollection reports whether a value has parts.
+func isCollection(t *ast.Term) bool { return !ast.IsScalar(t.Value) }
+
+// compareCost is that of a comparison, which ends at the end of the smaller value.
+func compareCost(o []*ast.Term) cost {
+	if !isCollection(o[0]) || !isCollection(o[1]) {
+		return cost{}
 	}
-	return cost{digits: len(text)}
+	n := partsIn(o[0], whole)
+	if n > maxSteps {
+		n = partsIn(o[1], whole)
+	}
+	return cost{steps: n}
 }
 
-// globSteps returns how often a search may look at a character of the pattern: each star may end at each character of
-// the text, and each list in braces is tried for each of its words.
-func globSteps(pattern string, text int) int {
-	steps, words := len(pattern)+1, 1
-	times := func(n int) { steps = min(steps*n, maxSteps+1) }
-	for i := range len(pattern) {
-		switch c := pattern[i]; {
-		case c == '*' && (i == 0 || pattern[i-1] != '*'):
-			times(text + 1)
-		case c == '{':
-			words = 1
-		case c == ',':
-			words++
-		case c == '}':
-			times(words)
-		}
+// memberCost is that of `x in of` and `key, x in of`, which compare with each element.
+func memberCost(o []*ast.Term) cost {
+	of, each := o[len(o)-1], 0
+	for _, x := range o[:len(o)-1] {
+		each += partsIn(x, whole)
 	}
-	return max(steps, min((len(pattern)+1)*text, maxSteps+1))
+	n := sizeOf(of) * each
+	if n > maxSteps {
+		n = partsIn(of, whole)
+	}
+	return cost{steps: n}
 }
 
-// What an element of an array takes, in bytes: a place there, and about its text.
-const (
-	placeSize = 16
-	textSize  = 64
-	levelSize = 512 // of an object with one member, on the stack too
-)
+// leastCost is that of max and min.
+func leastCost(o []*ast.Term) cost { return cost{steps: 2 * partsIn(o[0], whole)} }
 
-func concatCost(o []*ast.Term) cost {
+// setCost is that of what makes one set of others. Elements with one hash are compared.
+func setCost(o []*ast.Term) cost {
 	c := cost{}
-	each := func(t *ast.Term) { c.made += sizeOf(t) + sizeOf(o[0]) }
-	switch all := o[1].Value.(type) {
-	case *ast.Array:
-		all.Foreach(each)
-	case ast.Set:
-		all.Foreach(each)
+	for _, t := range o {
+		c.steps += partsIn(t, whole)
+		c.made += memberSize * sizeOf(t)
+		if all, ok := t.Value.(ast.Set); ok {
+			all.Foreach(func(t *ast.Term) {
+				if isCollection(t) {
+					c.made += memberSize * sizeOf(t)
+				}
+			})
+		}
 	}
 	return c
 }
 
-// What fmt may make of a verb and its operand.
-const (
-	maxPerByte = 6   // "%# x" makes five of one
-	maxPerVerb = 400 // "%f" of the largest number
-	maxWidth   = 1e6 // of fmt
-)
+func addCost(o []*ast.Term) cost {
+	if isCollection(o[0]) && isCollection(o[1]) {
+		return setCost(o)
+	}
+	return digitsCost(o)
+}
 
-func sprintfCost(o []*ast.Term) cost {
-	format := textOf(o[0])
-	c := cost{made: len(format)}
-	longest := 0
-	if args, ok := o[1].Value.(*ast.Array); ok {
-		args.Foreach(func(t *ast.Term) {
-			n := sizeOf(t)
-			if !ast.IsScalar(t.Value) {
-				n = textSizeOf(t)
+// listCost is that of what makes an array of the elements of others. The engine hashes the texts.
+func listCost(o []*ast.Term) cost {
+	c := cost{}
+	for _, t := range o {
+		c.steps += partsIn(t, flat)
+		c.made += placeSize * sizeOf(t)
+	}
+	return c
+}
+
+// membersCost is that of what makes an object or a set of some members of an object.
+func membersCost(o []*ast.Term) cost {
+	c := cost{steps: partsIn(o[0], flat), made: memberSize * sizeOf(o[0])}
+	if len(o) > 1 {
+		c.steps += partsIn(o[1], whole)
+		c.made += memberSize * sizeOf(o[1])
+	}
+	return c
+}
+
+// mergeCost is that of object.union, which makes new objects, and compares the two before.
+func mergeCost(o []*ast.Term) cost {
+	c := compareCost(o)
+	for _, t := range o {
+		const limit = maxMade * partSize / levelSize
+		c.made += weigh(t, objects, limit) * levelSize / partSize / 2 // a member has a key and a value
+	}
+	return c
+}
+
+func sortCost(o []*ast.Term) cost {
+	n := sizeOf(o[0])
+	return cost{steps: partsIn(o[0], whole) * bits.Len(uint(n)), made: placeSize * n}
+}
+
+// subsetSteps is how many steps object.subset takes. It compares each member before it looks into it, and begins to
+// compare with an array at each element of the other one.
+func subsetSteps(super, sub *ast.Term) int {
+	n := partsIn(sub, whole)
+	switch of := sub.Value.(type) {
+	case *ast.Array:
+		if in, ok := super.Value.(*ast.Array); ok && in.Len() >= of.Len() {
+			return n * max(in.Len(), 1)
+		}
+	case ast.Set:
+		if in, ok := super.Value.(*ast.Array); ok {
+			n += in.Len() + partsIn(super, flat)
+		}
+	case ast.Object:
+		in, ok := super.Value.(ast.Object)
+		if !ok {
+			return n
+		}
+		of.Until(func(key, value *ast.Term) bool {
+			if other := in.Get(key); other != nil {
+				n += subsetSteps(other, value)
 			}
-			longest = max(longest, n)
-			c.made += n
+			return n > maxSteps
 		})
 	}
-	width := 0
-	for _, r := range format {
-		switch {
-		case r == '%':
-			c.made += maxPerByte*longest + maxPerVerb
-		case r == '*':
-			c.made += maxWidth
-		case r >= '0' && r <= '9':
-			width = min(10*width+int(r-'0'), maxWidth)
-			continue
-		}
-		c.made += width
-		width = 0
-	}
-	return c
-}
-
-func replaceCost(o []*ast.Term) cost {
-	text, old := textOf(o[0]), textOf(o[1])
-	c := cost{steps: len(text) * len(old)}
-	if c.steps <= maxSteps {
-		c.made = len(text) + strings.Count(text, old)*sizeOf(o[2])
-	}
-	return c
-}
-
-func splitCost(o []*ast.Term) cost {
-	text := textOf(o[0])
-	return cost{made: len(text) + textSize*strings.Count(text, textOf(o[1]))}
-}
-
-func textOf(t *ast.Term) string {
-	s, _ := t.Value.(ast.String)
-	return string(s)
-}
-
-// sizeOf is the length of a text or a number, or how many elements an array has.
-func sizeOf(t *ast.Term) int {
-	switch v := t.Value.(type) {
-	case ast.String:
-		return len(v)
-	case ast.Number:
-		return len(v)
-	case *ast.Array:
-		return v.Len()
-	}
-	return 0
-}
-
-// weigh is about how many bytes a value has as text. It stops beyond limit: an array whose elements are all the same
-// array, and so on, has few bytes in memory and may have more as text than any machine has.
-func weigh(t *ast.Term, limit int) int {
-	n := 1
-	add := func(t *ast.Term) bool {
-		n += weigh(t, limit-n)
-		return n > limit
-	}
-	switch v := t.Value.(type) {
-	case *ast.Array:
-		v.Until(add)
-	case ast.Set:
-		v.Until(add)
-	case ast.Object:
-		v.Until(func(key, value *ast.Term) bool { return add(key) || add(value) })
-	default:
-		n += sizeOf(t)
-	}
 	return n
 }
 
-// textSizeOf is how long a value is as text, or more than a call may make.
-func textSizeOf(t *ast.Term) int {
-	if weigh(t, maxMade/maxPerByte) > maxMade/maxPerByte {
-		return maxMade + 1
-	}
-	return len(t.Value.String())
-}
-
-// subsetCost is that of object.subset, which compares each element of an array with each of another one.
-func subsetCost(o []*ast.Term) cost {
-	steps := 1
-	for _, t := range []*ast.Term{o[1], o[0]} {
-		if weigh(t, maxSteps) > maxSteps {
-			return cost{steps: maxSteps + 1}
-		}
-		if steps *= sizeOfArrays(t); steps == 0 {
-			break
-		}
-	}
-	return cost{steps: steps}
-}
-
-// sizeOfArrays is how much of a value is in arrays.
-func sizeOfArrays(t *ast.Term) int {
-	n := 0
-	switch v := t.Value.(type) {
-	case *ast.Array:
-		n = weigh(t, maxSteps)
-	case ast.Set:
-		v.Foreach(func(t *ast.Term) { n += sizeOfArrays(t) })
-	case ast.Object:
-		v.Foreach(func(_, value *ast.Term) { n += sizeOfArrays(value) })
-	}
-	return n
-}
-
-// namesIn is how many names the paths of json.filter have. Each is a level of an object.
-func namesIn(t *ast.Term) int {
-	n := 0
-	each := func(t *ast.Term) {
-		n += 1 + strings.Count(textOf(t), "/")
-		if path, ok := t.Value.(*ast.Array); ok {
-			n += path.Len()
-		}
-	}
-	switch v := t.Value.(type) {
-	case *ast.Array:
-		v.Foreach(each)
-	case ast.Set:
-		v.Foreach(each)
-	}
-	return n
-}
-
-// checkNumbers refuses numbers of more than maxDigits digits in rules and data: a comparison with one takes seconds,
-// and nothing ends it. Rules cannot make a number that is much longer.
-func checkNumbers(modules map[string]*ast.Module, data any) error {
-	var errs ast.Errors
-	for _, name := range sortedKeys(modules) {
-		ast.WalkTerms(modules[name], func(t *ast.Term) bool {
-			if n, ok := t.Value.(ast.Number); ok && len(n) > maxDigits {
-				errs = append(errs, ast.NewError(ast.CompileErr, t.Location, "write a number of at most %d digits", maxDigits))
-			}
-			return false
-		})
-	}
-	if len(errs) > 0 {
-		return errs
-	}
-	return checkNumbersOf(data)
-}
-
-func checkNumbersOf(data any) error {
-	var errs []error
-	switch v := data.(type) {
-	case json.Number:
-		if len(v) > maxDigits {
-			return fmt.Errorf("the data files have a number of more than %d digits", maxDigits)
-		}
-	case []any:
-		for _, of := range v {
-			errs = append(errs, checkNumbersOf(of))
-		}
-	case map[string]any:
-		for name, of := range v {
-			if err := checkNumbersOf(of); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// digitsIn is how long the numbers of a term are when they are written out, all together.
-func digitsIn(t *ast.Term) int {
-	n := 0
-	each := func(t *ast.Term) {
+// digitsCost is that of what computes with numbers.
+func digitsCost(o []*ast.Term) cost {
+	c := cost{}
+	for _, t := range o {
 		if v, ok := t.Value.(ast.Number); ok {
-			n += digitsOf(string(v))
+			c.digits += digitsOf(string(v))
 		}
 	}
-	switch v := t.Value.(type) {
-	case ast.Number:
-		each(t)
-	case *ast.Array:
-		v.Foreach(each)
-	case ast.Set:
-		v.Foreach(each)
-	}
-	return n
+	return c
 }
 
-// digitsOf is how many digits a number has when it is written out: 1e30 has about 30, although its text is short.
-func digitsOf(number string) int {
-	at := strings.IndexAny(number, "eE")
-	if at < 0 {
-		return len(number)
+// timeCost is that of what takes a time, as a number or as an array that begins with one and may have a format.
+func timeCost(o []*ast.Term) cost {
+	c := cost{}
+	for _, t := range o {
+		c.made += 4 * weigh(t, flat, maxMade)
+		c.digits = max(c.digits, longestIn(t))
 	}
-	exponent, err := strconv.Atoi(number[at+1:])
-	if err != nil {
-		return maxDigits + 1 // OPA has no such number
-	}
-	return at + max(exponent, -exponent)
-}
-
-// patternSize is about how many states a regular expression has: a repetition repeats them.
-func patternSize(pattern string) int {
-	if !strings.Contains(pattern, "{") {
-		return len(pattern)
-	}
-	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return 0 // regex.match says why
-	}
-	return statesOf(re)
-}
-
-func statesOf(re *syntax.Regexp) int {
-	n := 1 + len(re.Rune)
-	for _, sub := range re.Sub {
-		n += statesOf(sub)
-	}
-	if re.Op == syntax.OpRepeat {
-		n *= max(re.Min, re.Max, 1)
-	}
-	return n
+	return c
 }

@@ -36,6 +36,7 @@ const (
 	FailureResult      = "verdict of another type"
 	FailureContradicts = "verdict contradicts itself"
 	FailureNoBundle    = "the tenant requires a policy bundle and has none"
+	FailureStuck       = "an evaluation of the rules does not end"
 )
 
 // Options configure an Engine. The zero value is usable.
@@ -63,6 +64,7 @@ type activation struct {
 	compiler *ast.Compiler
 	data     storage.Store // empty: rules read only their input
 	profiles map[string]*prepared
+	patterns *patterns
 }
 
 // prepared is a compiled query, such as `answer = data.….verdict` of a profile, and what its rules see.
@@ -232,11 +234,13 @@ func (p *prepared) ask(
 		WithIndexing(len(tracers) == 0).
 		WithEarlyExit(len(tracers) == 0).
 		WithCancel(cancel).
-		Run(ctx)
+		Run(withPatterns(ctx, p.set.patterns))
 }
 
 func failureOf(ctx context.Context, err error) string {
 	switch cause := ctx.Err(); {
+	case errors.Is(err, errStuck):
+		return FailureStuck
 	case errors.Is(cause, context.DeadlineExceeded):
 		return FailureDeadline
 	case cause != nil || topdown.IsCancel(err):

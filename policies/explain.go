@@ -110,7 +110,9 @@ func (p *prepared) explain(ctx context.Context, profile string, doc ast.Value) (
 	if err != nil {
 		return nil, fmt.Errorf("preparing the query: %w", err)
 	}
-	answer, trace, err := askTraced(ctx, &prepared{set: p.set, query: query}, doc)
+	answer, trace, err := askTraced(func(t *prover) (topdown.QueryResultSet, error) {
+		return (&prepared{set: p.set, query: query}).ask(ctx, doc, t)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +169,10 @@ func (r *Rules) within(ctx context.Context, doc Document) error {
 	ctx, cancel := context.WithTimeout(ctx, DefaultDeadline)
 	defer cancel()
 	open := &openRules{}
-	_, again := r.query.ask(ctx, doc, open)
+	_, again := r.ask(ctx, r.query, doc, open)
+	if errors.Is(again, errStuck) {
+		return again
+	}
 	text := fmt.Sprintf("the rules take longer than %s, so this request would get 503", DefaultDeadline)
 	if n := len(*open); again != nil && n > 0 {
 		text += fmt.Sprintf("; they do not get past %s", lineOf((*open)[n-1].rule.Location))
@@ -219,7 +224,7 @@ func entrypointOf(profile string) string {
 
 // explain judges by the rules of a tenant.
 func (r *Rules) explain(ctx context.Context, doc ast.Value) (out []Proof, err error) {
-	answer, trace, err := askTraced(ctx, r.query, doc)
+	answer, trace, err := askTraced(func(t *prover) (topdown.QueryResultSet, error) { return r.ask(ctx, r.query, doc, t) })
 	if err != nil {
 		return nil, err
 	}
@@ -243,9 +248,9 @@ func (r *Rules) explain(ctx context.Context, doc ast.Value) (out []Proof, err er
 }
 
 // askTraced runs a query that has one answer.
-func askTraced(ctx context.Context, p *prepared, doc ast.Value) (topdown.QueryResult, *prover, error) {
+func askTraced(ask func(*prover) (topdown.QueryResultSet, error)) (topdown.QueryResult, *prover, error) {
 	trace := &prover{open: map[uint64]*attempt{}}
-	answers, err := p.ask(ctx, doc, trace)
+	answers, err := ask(trace)
 	if err != nil {
 		return nil, nil, err
 	}

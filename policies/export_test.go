@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // Entrypoints lists the entrypoints of NewEngine, one for each shipped profile.
@@ -86,6 +87,30 @@ func Capabilities() (names, net []string) {
 	}
 	return names, c.AllowNet
 }
+
+// Counted and Constant are the builtins that have a bound, and those that need none.
+func Counted() []string  { return slices.Sorted(maps.Keys(costs())) }
+func Constant() []string { return constant() }
+
+// Lane is a lane of a tenant.
+type Lane struct{ of *lane }
+
+func NewLane() Lane { return Lane{newLane()} }
+
+// Run lets an evaluation run in the lane.
+func (l Lane) Run(ctx context.Context, evaluate func()) error {
+	_, err := l.of.run(ctx, func() (topdown.QueryResultSet, error) {
+		evaluate()
+		return nil, nil
+	})
+	return err
+}
+
+// Follow makes l the lane of rules that replace those of before.
+func (l Lane) Follow(before Lane) { l.of.follow(before.of) }
+
+// Suspended is that of the rules with this lane.
+func (l Lane) Suspended() Suspension { return (&Rules{lane: l.of}).Suspended() }
 
 // Mistake is one of [Engine.DecideWrong]: the rules of a tenant speak for the profile.
 type Mistake int

@@ -97,7 +97,7 @@ func (e *Engine) askHold(ctx context.Context, r *Rules, in *Input) ([]Held, erro
 
 // askHold asks the rule hold about a document. Its errors have no value of the request but the id of a rule.
 func (r *Rules) askHold(ctx context.Context, doc ast.Value, tracers ...topdown.QueryTracer) ([]Held, error) {
-	answers, err := r.hold.ask(ctx, doc, tracers...)
+	answers, err := r.ask(ctx, r.hold, doc, tracers...)
 	switch {
 	case err != nil:
 		cause := failureOf(ctx, err)

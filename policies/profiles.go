@@ -179,7 +179,9 @@ func prepare(profiles []profile, src source) (*activation, error) {
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, fmt.Errorf("compiling policies: %w", compiler.Errors)
 	}
-	a := &activation{compiler: compiler, data: inmem.New(), profiles: make(map[string]*prepared, len(profiles))}
+	a := &activation{
+		compiler: compiler, data: inmem.New(), profiles: make(map[string]*prepared, len(profiles)), patterns: newPatterns(),
+	}
 	for i, p := range profiles {
 		query, err := compiler.QueryCompiler().Compile(ast.MustParseBody(answerVar + " = " + p.entrypoint))
 		if err != nil {
@@ -195,43 +197,4 @@ func prepare(profiles []profile, src source) (*activation, error) {
 		}
 	}
 	return a, nil
-}
-
-// BundleCapabilities lists what the rules of a tenant may call: what a profile may, and pure functions of time, text
-// and numbers whose cost is bounded by their input. No builtin reaches the network, the host or a clock.
-func BundleCapabilities() *ast.Capabilities {
-	return only(slices.Concat(profileBuiltins(), []string{
-		"abs", "all", "any", "ceil", "floor", "round", "div", "mul", "rem", "max", "min", "sum", "product", "sort",
-		"array.reverse", "object.filter", "object.remove", "object.union", "object.subset",
-		"json.filter", "json.remove", "strings.any_prefix_match", "strings.any_suffix_match", "strings.reverse",
-		"trim_left", "trim_right", "trim_prefix", "trim_suffix", "type_name", "is_null", "cast_array",
-		"time.parse_rfc3339_ns", "time.add_date", "time.date", "time.clock", "time.weekday", "time.diff", "time.format",
-		"set_diff", "internal.print", "glob.match", "base64.encode", "hex.encode",
-	}))
-}
-
-// capabilities lists what a profile may call. A builtin that a later engine brings (a
-// network call, a clock) stays out until it is added here.
-func capabilities() *ast.Capabilities { return only(profileBuiltins()) }
-
-func profileBuiltins() []string {
-	return []string{
-		"assign", "eq", "equal", "neq", "gt", "gte", "lt", "lte",
-		"internal.member_2", "internal.member_3",
-		"plus", "minus", "count", "and", "or", "union", "intersection",
-		"array.concat", "array.slice", "object.get", "object.keys",
-		"is_array", "is_boolean", "is_number", "is_object", "is_set", "is_string",
-		"concat", "contains", "endswith", "format_int", "indexof", "lower", "replace",
-		"split", "sprintf", "startswith", "substring", "trim", "trim_space", "upper",
-		"regex.match", "to_number",
-	}
-}
-
-// only returns the capabilities with the named builtins and no host.
-func only(names []string) *ast.Capabilities {
-	c := ast.CapabilitiesForThisVersion()
-	other := func(b *ast.Builtin) bool { return !slices.Contains(names, b.Name) }
-	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), other)
-	c.AllowNet = []string{} // no host, should a builtin with hosts ever be listed
-	return c
 }

@@ -39,7 +39,7 @@ func (r *Rules) ReadsStored() bool { return r.needsFinal }
 func (r *Rules) JudgeDocument(ctx context.Context, doc Document) ([]Violation, error) {
 	ctx, cancel := context.WithTimeout(ctx, DefaultDeadline)
 	defer cancel()
-	answers, err := r.query.ask(ctx, doc)
+	answers, err := r.ask(ctx, r.query, doc)
 	switch {
 	case err != nil:
 		failure := failureOf(ctx, err)

@@ -116,20 +116,8 @@ func faultsOf(rule string, id, detail *ast.Term) (out []fault) {
 	return out
 }
 
-// brief is a value after a word, "" if it is long: that may have names of people, or fill the memory.
-func brief(word string, t *ast.Term) string {
-	const most = 32
-	if weigh(t, most) > most {
-		return ""
-	}
-	if s := t.String(); len(s) <= most {
-		return word + s
-	}
-	return ""
-}
-
 // maxTerm is more than any term in the text of a rule weighs.
-const maxTerm = 1 << 20
+const maxTerm = 4 << 20
 
 // known reports whether a term of a rule is a value already: text, number, and what is made of them.
 func known(t *ast.Term) bool {
@@ -138,7 +126,7 @@ func known(t *ast.Term) bool {
 		return true
 	default:
 		// A rule has no term of this size, so it is a value. To walk through all of it may take for ever.
-		return weigh(t, maxTerm) > maxTerm || ast.IsConstant(t.Value)
+		return weigh(t, whole, maxTerm) > maxTerm || ast.IsConstant(t.Value)
 	}
 }
 

@@ -29,6 +29,7 @@ type Rules struct {
 	concerns   *prepared // which requests nothing is required of; it has no query
 	needsFinal bool      // they read what only the service that applies a change knows
 	unjudged   failures
+	lane       *lane
 
 	localWrites LocalWrites
 }
@@ -70,7 +71,7 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 		WithSchemas(inputSchemas()).WithUseTypeCheckAnnotations(true).
 		WithPathConflictsCheck(storage.NonEmpty(ctx, data, txn))
 	if compiler.Compile(maps.Clone(o.Modules)); compiler.Failed() {
-		return nil, explainTypes(compiler.Errors)
+		return nil, ExplainErrors(compiler.Errors)
 	}
 	if err := checkShape(compiler); err != nil {
 		return nil, err
@@ -95,8 +96,8 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the query about holds: %w", err)
 	}
-	set := &activation{compiler: compiler, data: data}
-	r := &Rules{rev: o.Revision, declared: declared, localWrites: writes}
+	set := &activation{compiler: compiler, data: data, patterns: newPatterns()}
+	r := &Rules{rev: o.Revision, declared: declared, localWrites: writes, lane: newLane()}
 	if r.concerns, err = prepareRules(set, nil, requirementsVar); err != nil {
 		return nil, err
 	}
@@ -164,8 +165,10 @@ func forgetPlaces(m *ast.Module) {
 // Revision names the rules.
 func (r *Rules) Revision() string { return r.rev }
 
-// explainTypes says which names there are, if a reference has an unknown one.
-func explainTypes(errs ast.Errors) error {
+// ExplainErrors adds to what the compiler says of the rules of a bundle: which names there are, if a reference has an
+// unknown one, and what to write instead of a builtin that rules may not call.
+func ExplainErrors(errs ast.Errors) error {
+	explainCalls(errs)
 	for _, e := range errs {
 		unknown, ok := e.Details.(*ast.RefErrInvalidDetail)
 		if !ok || len(unknown.OneOf) == 0 {
@@ -223,9 +226,24 @@ func checkShape(c *ast.Compiler) error {
 // says that the tenant requires rules and has none yet, so that its writes get no verdict.
 func (e *Engine) SetRules(of map[string]*Rules) {
 	of = maps.Clone(of)
+	if before := e.rules.Load(); before != nil {
+		for name, r := range of {
+			if former := (*before)[name]; r != nil && former != nil && former != r {
+				r.lane.follow(former.lane)
+			}
+		}
+	}
 	if before := e.rules.Swap(&of); before != nil {
 		e.metrics.forget(*before, of)
 	}
+}
+
+// ask evaluates one of the queries of the rules, in their turn. After an error the evaluation may still run, and use
+// the tracers.
+func (r *Rules) ask(
+	ctx context.Context, p *prepared, input ast.Value, tracers ...topdown.QueryTracer,
+) (topdown.QueryResultSet, error) {
+	return r.lane.run(ctx, func() (topdown.QueryResultSet, error) { return p.ask(ctx, input, tracers...) })
 }
 
 // ofTenant returns the rules of a tenant, and whether it has or requires any.
@@ -316,7 +334,7 @@ func (e *Engine) recallRules(ctx context.Context, r *Rules, in *Input) Verdict {
 
 // judge evaluates the rules on a document. It also reports whether they require anything of the request.
 func (r *Rules) judge(ctx context.Context, input ast.Value) (v Verdict, required bool) {
-	answers, err := r.query.ask(ctx, input)
+	answers, err := r.ask(ctx, r.query, input)
 	switch {
 	case err != nil:
 		return Verdict{Failure: failureOf(ctx, err), Reason: placeOf(err)}, true

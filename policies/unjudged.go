@@ -24,7 +24,8 @@ type failures struct {
 
 // add counts a verdict that failed, unless the failure says nothing about the rules.
 func (f *failures) add(v Verdict) {
-	if !slices.Contains([]string{FailureDeadline, FailureEvaluation, FailureUndefined, FailureResult}, v.Failure) {
+	ofRules := []string{FailureDeadline, FailureEvaluation, FailureUndefined, FailureResult, FailureStuck}
+	if !slices.Contains(ofRules, v.Failure) {
 		return
 	}
 	f.mu.Lock()

@@ -28,7 +28,7 @@ func refuseZones() map[string]int {
 		) error {
 			for i, o := range operands[:times] {
 				if zone := zoneOf(o); zone != nil && !isUTC(zone) {
-					return builtins.NewOperandErr(i+1, "the zone is %s: %s", zone, onlyUTC)
+					return builtins.NewOperandErr(i+1, "the zone%s: %s", brief(" is ", zone), onlyUTC)
 				}
 			}
 			return convert(b, operands, iter)

@@ -100,9 +100,9 @@ func (s *Server) watchReady(ctx context.Context) {
 func (s *Server) components(ctx context.Context) []admin.Component {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	out := []admin.Component{
-		component("policy", s.bundles.Ready()), component("plugins", s.plugins.Started()), s.alone(),
-	}
+	policy := component("policy", s.bundles.Ready())
+	policy.Message = cmp.Or(policy.Message, s.bundles.Suspended())
+	out := []admin.Component{policy, component("plugins", s.plugins.Started()), s.alone()}
 	if s.store != nil {
 		out = append(out, component("oauth", s.oauth.Ready(ctx)), storeComponent(s.store.Health()))
 	}

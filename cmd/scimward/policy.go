@@ -50,8 +50,8 @@ func newPolicyStatus() *cobra.Command {
 		Short: "show the policy bundles of all tenants",
 		Long: `Shows for each tenant with a policy where its bundles come from, which one is in force, and why a
 newer one is not. With --tenant it also lists the revisions to which ` + "`scimward policy rollback`" + ` can
-go back. Exits 1 if a bundle was refused or compiles slowly, if a tenant requires one and has none, or if the
-bundle in force gave no verdict on a request, or if no key of the configuration verifies it.`,
+go back. Exits 1 if a bundle was refused or compiles slowly, if a tenant requires one and has none, if the
+bundle in force gave no verdict on a request or is suspended, or if no key of the configuration verifies it.`,
 		Example: `  scimward policy status --tenant acme`,
 		Args:    noArgs,
 	}
@@ -91,7 +91,7 @@ bundle in force gave no verdict on a request, or if no key of the configuration 
 // policyIll reports whether an operator must look at the bundle of a tenant.
 func policyIll(p sidecar.PolicyStatus) bool {
 	return p.Fault != "" || p.Required && p.Active == nil || p.Unjudged > 0 || p.Unproved != "" ||
-		len(p.LocalWriteFaults) > 0 || p.Preparing != nil && p.Preparing.Slow
+		!p.SuspendedSince.IsZero() || len(p.LocalWriteFaults) > 0 || p.Preparing != nil && p.Preparing.Slow
 }
 
 func policyStatusText(all []sidecar.PolicyStatus, kept bool) string {
@@ -154,6 +154,14 @@ func writePolicies(b *strings.Builder, all []sidecar.PolicyStatus) {
 func writePolicyIlls(b *strings.Builder, p *sidecar.PolicyStatus) {
 	if p.Required && p.Active == nil {
 		fmt.Fprintf(b, "  %s requires a policy bundle and has none: SCIM requests that change something get 503\n", p.Tenant)
+	}
+	if !p.SuspendedSince.IsZero() {
+		do := "go back: scimward policy rollback --tenant " + p.Tenant + " --reason TEXT"
+		if p.SuspendedUntilRestart {
+			do += ", and restart scimward: an evaluation of the revision before does not end either"
+		}
+		fmt.Fprintf(b, "  revision %s of %s is suspended since %s: an evaluation of it does not end and keeps a processor "+
+			"busy. What it must judge gets 503\n    %s\n", oneLine(p.Active.Revision), p.Tenant, stamp(p.SuspendedSince), do)
 	}
 	if p.Unjudged > 0 {
 		fmt.Fprintf(b, "  revision %s of %s, in force since %s, gave no verdict on %d request(s), which got 503. "+

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/scimward/scimward/sidecar"
 )
@@ -36,6 +37,18 @@ func TestStatusNeedsAnOperator(t *testing.T) {
 			"revision rev-2 of acme", "gave no verdict on 3 request(s), which got 503. The last: policy/title: mode is",
 			"go back: scimward policy rollback --tenant acme",
 		}},
+		{"suspended bundle", func(s *sidecar.Status) {
+			s.Policies = []sidecar.PolicyStatus{{
+				Tenant: "acme", Active: &sidecar.PolicyEntry{Revision: "rev-2", Serial: 2}, SuspendedSince: time.Now(),
+			}}
+		}, false, []string{
+			"revision rev-2 of acme is suspended since", "does not end", "go back: scimward policy rollback --tenant acme",
+		}},
+		{"bundle that is suspended until a restart", func(s *sidecar.Status) {
+			s.Policies = []sidecar.PolicyStatus{{
+				Tenant: "acme", Active: &sidecar.PolicyEntry{}, SuspendedSince: time.Now(), SuspendedUntilRestart: true,
+			}}
+		}, false, []string{"scimward policy rollback --tenant acme --reason TEXT, and restart scimward"}},
 		{"bundle that compiles", func(s *sidecar.Status) {
 			s.Policies = []sidecar.PolicyStatus{{Tenant: "acme", Preparing: &sidecar.PolicyPreparing{Revision: "rev-3", Serial: 3}}}
 		}, true, []string{"compiling since", "revision rev-3 (serial 3) of acme\n"}},

@@ -213,7 +213,10 @@ satisfied contains "a" if time.now_ns() > 1
 		got = append(got, p.String())
 	}
 	want := []string{
-		"policy/a.rego:3: compile: undefined function http.send", "policy/a.rego:5: compile: undefined function time.now_ns",
+		"policy/a.rego:3: compile: undefined function http.send: rules may not call it; put what the rule needs into a data " +
+			"file of the bundle; docs/policy-input.md lists what they may call",
+		"policy/a.rego:5: compile: undefined function time.now_ns: rules may not call it; read input.received; " +
+			"docs/policy-input.md lists what they may call",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)

@@ -62,7 +62,7 @@ func (b *Bundle) Check(ctx context.Context) (*policies.Rules, error) {
 	compiler := ast.NewCompiler().WithStrict(true).WithCapabilities(policies.BundleCapabilities()).
 		WithEnablePrintStatements(true)
 	if compiler.Compile(all); compiler.Failed() {
-		return nil, &Error{"compile", compiler.Errors}
+		return nil, &Error{"compile", policies.ExplainErrors(compiler.Errors)}
 	}
 	return rules, nil
 }

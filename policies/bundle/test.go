@@ -3,6 +3,7 @@ package bundle
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -77,16 +78,9 @@ func (b *Bundle) Test(ctx context.Context, o TestOptions) (*TestReport, error) {
 	if o.Coverage {
 		runner.SetCoverageRuns(nil).SetCoverageQueryTracer(reached)
 	}
-	found, err := runner.RunTests(ctx, nil)
-	if err != nil {
-		return nil, &Error{"test", err}
-	}
 	out := &TestReport{Tests: []TestResult{}}
-	for r := range found {
-		t := resultOf(r)
-		if out.Tests = append(out.Tests, t); !t.Pass {
-			out.Failed++
-		}
+	if err := run(ctx, runner, out); err != nil {
+		return nil, &Error{"test", err}
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -108,6 +102,43 @@ func (b *Bundle) Test(ctx context.Context, o TestOptions) (*TestReport, error) {
 	return out, nil
 }
 
+// stuckTest is the time without a result after which a test does not end any more. The engine ends an evaluation
+// between two steps, and to compare two values that consist of the same part very many times is one step.
+const stuckTest = testTimeout + 2*time.Second
+
+// run runs tests, and reports each. A test that does not end is left behind.
+func run(ctx context.Context, runner *tester.Runner, to *TestReport) error {
+	found, err := runner.RunTests(ctx, nil)
+	if errs := (ast.Errors{}); errors.As(err, &errs) {
+		return policies.ExplainErrors(errs)
+	}
+	if err != nil {
+		return err
+	}
+	quiet := time.NewTimer(stuckTest)
+	defer quiet.Stop()
+	for {
+		select {
+		case r, more := <-found:
+			if !more {
+				return nil
+			}
+			t := resultOf(r)
+			if to.Tests = append(to.Tests, t); !t.Pass {
+				to.Failed++
+			}
+			quiet.Reset(stuckTest)
+		case <-quiet.C:
+			go func() {
+				for range found { // the others may end
+				}
+			}()
+			return fmt.Errorf("a test does not end, %s after its time: it, or a rule, compares values that consist of the "+
+				"same part very many times, such as a list whose elements are all the same list, and so on", stuckTest-testTimeout)
+		}
+	}
+}
+
 // maxExplained bounds the failed tests that run again.
 const maxExplained = 20
 
@@ -125,9 +156,8 @@ func (b *Bundle) explain(ctx context.Context, report *TestReport) {
 		at := &failure{file: t.File}
 		runner := b.runner(TestOptions{Run: "^" + regexp.QuoteMeta(t.Name) + "$"})
 		runner.SetCoverageRuns(nil).SetCoverageQueryTracer(at)
-		if found, err := runner.RunTests(ctx, nil); err == nil {
-			for range found { // until it ends
-			}
+		if run(ctx, runner, &TestReport{}) != nil {
+			return // it may still write to the tracer
 		}
 		t.Failed = at.String()
 	}

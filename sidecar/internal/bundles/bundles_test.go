@@ -40,6 +40,8 @@ type world struct {
 	others []*bundles.Manager          // that follow the log
 
 	unreadable atomic.Bool // the bytes
+
+	logs slog.Handler
 }
 
 func (w *world) record(_ context.Context, tenant string, c bundles.Change) error {
@@ -70,7 +72,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		t: t, dir: t.TempDir(), last: map[string]bundles.Entry{}, log: map[string]bundles.Document{},
-		bytes: map[string][]byte{},
+		bytes: map[string][]byte{}, logs: slog.DiscardHandler,
 	}
 	w.open()
 	return w
@@ -84,7 +86,7 @@ func (w *world) open() {
 // manager returns a manager that has what is in the log.
 func (w *world) manager(activate func(bundles.InForce)) *bundles.Manager {
 	m := bundles.New(bundles.Options{
-		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Activate: activate, Record: w.record,
+		Now: time.Now, Logger: slog.New(w.logs), Activate: activate, Record: w.record,
 		Bytes: func(_ context.Context, tenant, sum string) ([]byte, error) {
 			if raw := w.bytes[tenant+sum]; raw != nil && !w.unreadable.Load() {
 				return raw, nil

@@ -7,7 +7,7 @@ import (
 )
 
 // metrics describe the bundles at each scrape. The values of stage are those of [Status],
-// keys and none.
+// keys, suspended and none.
 type metrics struct {
 	m                                              *Manager
 	serial, activated, fetched, preparing, faulted *prometheus.Desc
@@ -28,7 +28,7 @@ func (m *Manager) Metrics() prometheus.Collector {
 			"How long the policy bundle takes that is being compiled and tested, 0 without one.", tenant, nil),
 		faulted: prometheus.NewDesc("scimward_policy_bundle_fault",
 			"1 if the newest policy bundle is not in force, by the stage that failed, or if no key verifies the one in force, "+
-				"with stage keys; 0 with stage none.",
+				"with stage keys, or if an evaluation of it does not end, with stage suspended; 0 with stage none.",
 			[]string{"tenant", "stage"}, nil),
 	}
 }
@@ -62,6 +62,8 @@ func (c *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(c.preparing, preparing, s.Tenant)
 		switch {
+		case !s.SuspendedSince.IsZero():
+			gauge(c.faulted, 1, s.Tenant, "suspended")
 		case s.Fault != "":
 			gauge(c.faulted, 1, s.Tenant, s.FaultStage)
 		case s.Unproved != "":

@@ -64,8 +64,8 @@ func (m *Manager) Rollback(ctx context.Context, tenant, name string, record Reco
 }
 
 // FetchNow fetches the bundle of a tenant and puts it in force if it is new. What was refused before is tried again:
-// the operator may have mended the reason. If the schedule gets an answer of the same source first, FetchNow asks once
-// more. It fails if the source still has what a rollback removed.
+// the operator may have mended the reason. While the schedule gets an answer of the same source first, FetchNow asks
+// again, until ctx ends. It fails if the source still has what a rollback removed.
 func (m *Manager) FetchNow(ctx context.Context, tenant string, record Record) (Status, error) {
 	if _, err := m.Of(tenant); err != nil {
 		return Status{}, err

@@ -81,7 +81,19 @@ func (m *Manager) compile(ctx context.Context, tenant string, b *bundle.Bundle, 
 			return nil, err
 		}
 	}
-	return bundle.Limited(ctx, m.longest, func(ctx context.Context) (*policies.Rules, error) { return m.rulesOf(ctx, b) })
+	rules, err := bundle.Limited(ctx, m.longest, func(ctx context.Context) (*policies.Rules, error) {
+		return m.rulesOf(ctx, b)
+	})
+	if err != nil {
+		return nil, err
+	}
+	later := context.WithoutCancel(ctx)
+	rules.OnSuspend(func() {
+		m.o.Logger.LogAttrs(later, slog.LevelError, "an evaluation of the rules of a tenant does not end and keeps a "+
+			"processor busy: what they must judge gets 503 until another policy bundle is in force",
+			slog.String("tenant", tenant), slog.String("revision", b.Name()))
+	})
+	return rules, nil
 }
 
 // Try compiles a bundle and runs its tests. It does not come into force, so nobody looks at the signature.

@@ -68,6 +68,10 @@ type Status struct {
 	// Each got 503. UnjudgedWhy is the reason of the last one.
 	Unjudged    uint64 `json:"unjudged"`
 	UnjudgedWhy string `json:"unjudged_why,omitempty"`
+	// SuspendedSince is when the active bundle gave its last verdict: an evaluation of it does not end. Only another
+	// bundle in force ends that or, with SuspendedUntilRestart, only a restart.
+	SuspendedSince        time.Time `json:"suspended_since,omitzero"`
+	SuspendedUntilRestart bool      `json:"suspended_until_restart,omitempty"`
 }
 
 // Of returns the status of one tenant, or ErrNoPolicy.
@@ -109,6 +113,9 @@ func (m *Manager) status(s *state) Status {
 	if s.rules != nil {
 		active, unjudged := s.active, s.rules.Unjudged()
 		out.Active, out.Unjudged, out.UnjudgedWhy = &active, unjudged.Requests, unjudged.Last
+		if s := s.rules.Suspended(); !s.Since.IsZero() {
+			out.SuspendedSince, out.SuspendedUntilRestart = s.Since.UTC(), s.Restart
+		}
 	}
 	return out
 }
@@ -147,4 +154,22 @@ func (m *Manager) Ready() error {
 		return fmt.Errorf("%s: see `scimward policy status`", strings.Join(why, "; "))
 	}
 	return nil
+}
+
+// Suspended names the tenants whose rules are suspended, "" for none. It is no reason to take the process from the
+// other tenants, so [Manager.Ready] is silent about it.
+func (m *Manager) Suspended() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(m.tenants)) {
+		if s := m.tenants[name]; s.rules != nil && !s.rules.Suspended().Since.IsZero() {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "the policy bundle is suspended of tenant " + strings.Join(names, ", ") +
+		", because an evaluation of it does not end: see `scimward policy status`"
 }
