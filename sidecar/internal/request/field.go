@@ -287,8 +287,8 @@ func (b *bodyReader) form(body string) *Problem {
 	return nil
 }
 
-// staysWrite reports whether a field of a form replaces the method by another one with which fields are judged: forms of
-// Rails, Laravel and Symfony change with _method=patch or put.
+// staysWrite reports whether a field of a form replaces the method by another one with which fields are judged: forms
+// of Rails, Laravel and Symfony change with _method=patch or put.
 func staysWrite(name, value string) bool {
 	return name == "_method" && (strings.EqualFold(value, http.MethodPatch) || strings.EqualFold(value, http.MethodPut))
 }

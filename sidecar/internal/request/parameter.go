@@ -323,13 +323,5 @@ func (p *parameter) values() []string {
 	return list
 }
 
-// text is the value as most frameworks read it.
-func (p *parameter) text() string {
-	if p.in == ofQuery {
-		return unescapeForm(p.value)
-	}
-	return bareValue(decodeAgain(p.value))
-}
-
 // bareValue takes off what applications trim, and quotes.
 func bareValue(v string) string { return strings.Trim(v, " \t\r\n\v\x00\"") }
