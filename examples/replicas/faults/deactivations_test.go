@@ -76,6 +76,7 @@ func TestServedStale(t *testing.T) {
 }
 
 func newTrial(t *testing.T, stale string) *trial {
+	t.Helper()
 	f := start(t, *edges, stale)
 	if err := f.StartAll(t.Context()); err != nil {
 		t.Fatal(err)

@@ -38,6 +38,7 @@ func further() []fault {
 }
 
 func stopEdge(t *testing.T, f *fleet.Fleet) (func(), []string) {
+	t.Helper()
 	edge := one(f.Edges())
 	signal := func(s syscall.Signal) {
 		if err := f.Signal(edge, s); err != nil {
@@ -49,16 +50,19 @@ func stopEdge(t *testing.T, f *fleet.Fleet) (func(), []string) {
 }
 
 func cutCore(t *testing.T, f *fleet.Fleet) (func(), []string) {
+	t.Helper()
 	core := one(f.Cores())
 	return cut(f, core, f.Cores()), []string{core}
 }
 
 func isolateCore(t *testing.T, f *fleet.Fleet) (func(), []string) {
+	t.Helper()
 	core := one(f.Cores())
 	return cut(f, core, append(f.Cores(), f.Edges()...)), []string{core}
 }
 
 func cutEdge(t *testing.T, f *fleet.Fleet) (func(), []string) {
+	t.Helper()
 	edge := one(f.Edges())
 	return cut(f, edge, f.Cores()), []string{edge}
 }
@@ -75,21 +79,27 @@ func cut(f *fleet.Fleet, machine string, others []string) (heal func()) {
 	}
 }
 
-func killLeader(t *testing.T, f *fleet.Fleet) (func(), []string) { return kill(t, f, leader(t, f)) }
+func killLeader(t *testing.T, f *fleet.Fleet) (func(), []string) {
+	t.Helper()
+	return kill(t, f, leader(t, f))
+}
 
 func killFollower(t *testing.T, f *fleet.Fleet) (func(), []string) {
+	t.Helper()
 	l := leader(t, f)
 	return kill(t, f, one(slices.DeleteFunc(f.Cores(), func(c string) bool { return c == l })))
 }
 
 // killAll kills all cores and starts them again at once.
 func killAll(t *testing.T, f *fleet.Fleet) (func(), []string) {
+	t.Helper()
 	restart, _ := kill(t, f, f.Cores()...)
 	restart()
 	return func() {}, nil
 }
 
 func kill(t *testing.T, f *fleet.Fleet, cores ...string) (restart func(), without []string) {
+	t.Helper()
 	for _, c := range cores {
 		if err := f.Kill(c); err != nil {
 			t.Fatal(err)

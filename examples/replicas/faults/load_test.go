@@ -47,15 +47,16 @@ type load struct {
 
 // startLoad starts the load, until the end of the test.
 func startLoad(t *testing.T, f *fleet.Fleet, stayer *person) *load {
+	t.Helper()
 	l := &load{stayer: stayer}
 	ctx, stop := context.WithCancel(context.Background())
 	var sending sync.WaitGroup
 	for _, edge := range f.Edges() {
 		c := f.Client(edge)
 		c.Timeout = 15 * time.Second
-		n := time.Duration(len(f.Edges()))
-		sending.Go(func() { l.send(ctx, edge, c, n*time.Second/leaverRate, l.leaver.Load) })
-		sending.Go(func() { l.send(ctx, edge, c, n*time.Second/stayerRate, func() *person { return l.stayer }) })
+		all := time.Duration(len(f.Edges()) * int(time.Second))
+		sending.Go(func() { l.send(ctx, edge, c, all/leaverRate, l.leaver.Load) })
+		sending.Go(func() { l.send(ctx, edge, c, all/stayerRate, func() *person { return l.stayer }) })
 	}
 	t.Cleanup(func() {
 		stop()
