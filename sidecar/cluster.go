@@ -38,7 +38,7 @@ func (s *Server) openLog(ctx context.Context) error {
 		return err
 	}
 	if c.Log.Member.Listen != "" {
-		member, err := conf.startMember(s.opts.Config, s.opts.Logger)
+		member, err := conf.startMember(ctx, s.opts.Config, s.opts.Logger)
 		if err != nil {
 			return err
 		}
@@ -70,9 +70,13 @@ func logConfOf(cfg *config.Config) (logConf, error) {
 	return conf, err
 }
 
-// startMember starts this process's server of the log.
-func (c *logConf) startMember(cfg *config.Config, logger *slog.Logger) (*jetstream.Server, error) {
+// startMember starts this process's server of the log, unless another one runs under its name.
+func (c *logConf) startMember(ctx context.Context, cfg *config.Config, logger *slog.Logger) (*jetstream.Server, error) {
 	m := &cfg.Cluster.Log.Member
+	if err := jetstream.CheckName(ctx, c.options(cfg, logger), cfg.Cluster.Name); err != nil {
+		return nil, fmt.Errorf("starting a server of the log: %w; stop it, or give this core a name and a data folder "+
+			"of its own", err)
+	}
 	member, err := jetstream.StartServer(jetstream.ServerOptions{
 		Name: cfg.Cluster.Name, Cluster: "scimward", Dir: filepath.Join(cfg.DataDir, "log"),
 		Listen: m.Listen, Routes: m.Routes, Members: m.Members, TLS: c.server, RoutesTLS: c.mutual,

@@ -22,6 +22,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar"
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/store/log/jetstream"
 )
 
 // cores are three cores of one installation, with the servers of their log.
@@ -163,6 +164,9 @@ func TestCores(t *testing.T) {
 		}
 	}
 	c.healthy(0, 1, 2)
+	if err := c.command(0).Serve(t.Context()); !errors.Is(err, jetstream.ErrNameTaken) {
+		t.Errorf("a second server of the log with the name of core 0: %v, want ErrNameTaken", err)
+	}
 	deactivate(1, ids[0]) // again: nothing changes, so there is no other record
 	for i, id := range ids {
 		c.confirmed(i, id, "by all 3 core(s) within ")

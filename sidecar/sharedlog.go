@@ -45,7 +45,7 @@ func (c *LogCommand) Serve(ctx context.Context) error {
 	if c.Config.Cluster.Log.Member.Listen == "" {
 		return errors.New("cluster.log.member is empty: the servers of the log run elsewhere")
 	}
-	member, err := conf.startMember(c.Config, c.Logger)
+	member, err := conf.startMember(ctx, c.Config, c.Logger)
 	if err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ func (l *Log) judgeServers(ctx context.Context, k *link, names []string) (reason
 	if err != nil {
 		return nil, err
 	}
-	found, err := l.ask(ctx, k, names)
+	found, err := l.ask(ctx, k.nc.ConnectedUrl(), names, answerTimeout)
 	if err != nil {
 		return []string{fmt.Sprintf("the system account cannot be used (%v); correct its user", err)}, nil
 	}
@@ -167,9 +167,9 @@ func (l *Log) judgeServers(ctx context.Context, k *link, names []string) (reason
 	return reasons, err
 }
 
-// ask collects the answers of the servers until all have answered, or for a time.
-func (l *Log) ask(ctx context.Context, k *link, names []string) (map[string]peer, error) {
-	nc, err := l.dial(ctx, k.nc.ConnectedUrl(), l.opts.System)
+// ask collects the answers of the servers that the one at a URL knows until all have answered, or for a time.
+func (l *Log) ask(ctx context.Context, url string, names []string, within time.Duration) (map[string]peer, error) {
+	nc, err := l.dial(ctx, url, l.opts.System)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +182,7 @@ func (l *Log) ask(ctx context.Context, k *link, names []string) (map[string]peer
 	if err := nc.PublishRequest("$SYS.REQ.SERVER.PING.JSZ", inbox, []byte("{}")); err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, answerTimeout)
+	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	found := map[string]peer{}
 	for !containsAll(found, names) {

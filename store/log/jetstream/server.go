@@ -39,6 +39,35 @@ type Server struct {
 	server *server.Server
 }
 
+// nameWithin is how long a server may take to say that it has a name.
+const nameWithin = time.Second
+
+// ErrNameTaken says that a server of the same name runs. Two of them count as one in the elections of the cluster, so
+// two servers may lead at once, and acknowledged records may be lost.
+var ErrNameTaken = errors.New("another server of the log has this name, perhaps with a copy of this folder")
+
+// CheckName fails with ErrNameTaken if a server of this name answers through one of the servers at the URLs. Call it
+// before StartServer. Servers that are out of reach are not asked.
+func CheckName(ctx context.Context, o Options, name string) error {
+	l, err := newLog(o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(len(o.URLs))*nameWithin)
+	defer cancel()
+	for _, url := range o.URLs {
+		found, err := l.ask(ctx, url, []string{name}, nameWithin)
+		if err != nil {
+			continue // it does not run, or starts
+		}
+		if _, taken := found[name]; taken {
+			return fmt.Errorf("%w: %s runs, and %s knows it", ErrNameTaken, name, url)
+		}
+		return nil // it knows all that are connected
+	}
+	return nil
+}
+
 // StartServer starts a member. It returns when clients can connect, which is before the
 // cluster has a leader.
 func StartServer(o ServerOptions) (*Server, error) {

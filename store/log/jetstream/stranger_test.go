@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -83,5 +84,25 @@ func TestStrangerIsNoMember(t *testing.T) {
 		if err == nil {
 			t.Fatal("a client of the stranger sees the log")
 		}
+	}
+}
+
+// TestNameIsTaken: a server that has the name of one that runs is not to start, wherever it asks.
+func TestNameIsTaken(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, 3)
+	clustertest.Open(t, c.Options(t, "0", 0))
+	for i := range 3 {
+		o := c.Options(t, "0", i)
+		if err := jetstream.CheckName(t.Context(), o, "n0"); !errors.Is(err, jetstream.ErrNameTaken) {
+			t.Errorf("n0 by way of n%d: %v, want ErrNameTaken", i, err)
+		}
+	}
+	if err := jetstream.CheckName(t.Context(), c.Options(t, "0", 0), "n9"); err != nil {
+		t.Errorf("n9, which nobody is: %v", err)
+	}
+	c.Stop(0)
+	if err := jetstream.CheckName(t.Context(), c.Options(t, "0", 0), "n0"); err != nil {
+		t.Errorf("n0, which has ended: %v", err)
 	}
 }
