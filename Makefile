@@ -84,6 +84,7 @@ check: ## what CI runs: generated pages, lint, race, fuzz, faults, demo, test
 	$(MAKE) faults FAULTS_FOR=20s
 	$(MAKE) demo
 	$(MAKE) demo DPOP=1
+	$(MAKE) demo REPLICAS=3
 	$(MAKE) test
 
 clean: ## remove build output; keep the fetched Envoy

@@ -64,7 +64,7 @@ type Core struct {
 	metrics *metrics
 	feed    *feed // for the edges
 
-	ordered *queue[any]         // store.Applied and lease.Ask, until the streams of earlier locks are cut
+	ordered *queue[inOrder]     // until the streams of earlier locks are cut
 	events  *queue[lease.Event] // for the protocol
 	peers   peers
 	details time.Time                 // when the others were last told of parts and edges; of the goroutine of Run
@@ -79,7 +79,7 @@ type Core struct {
 func New(o Options) (*Core, error) {
 	c := &Core{
 		opts: o, id: newID(o.Name), feed: newFeed(o.Store.LogID()),
-		ordered: newQueue[any](), events: newQueue[lease.Event](), asks: map[uint64]chan lease.Answer{},
+		ordered: newQueue[inOrder](), events: newQueue[lease.Event](), asks: map[uint64]chan lease.Answer{},
 	}
 	c.opts.Lease.Lease = cmp.Or(o.Lease.Lease, lease.DefaultLease)
 	c.opts.Lease.Heartbeat = cmp.Or(o.Lease.Heartbeat, lease.DefaultHeartbeat)
@@ -135,7 +135,7 @@ func (c *Core) Confirm(ctx context.Context) (lease.Answer, error) {
 	ticket := c.ticket
 	c.asks[ticket] = done
 	c.mu.Unlock()
-	c.ordered.push(lease.Ask{Ticket: ticket, Position: lease.Position(c.opts.Store.Health().Applied)})
+	c.ordered.push(inOrder{ask: &lease.Ask{Ticket: ticket, Position: lease.Position(c.opts.Store.Health().Applied)}})
 	select {
 	case a, ok := <-done:
 		if !ok {
@@ -165,7 +165,7 @@ func (c *Core) Run(ctx context.Context) error {
 	defer c.end()
 	defer c.opts.Store.WatchApplied(func(a store.Applied) {
 		c.feed.add(&a)
-		c.ordered.push(a)
+		c.ordered.push(inOrder{record: &a})
 	})()
 	// A record that was told before the watch began is in the table only when readers see it.
 	if _, err := c.opts.Store.Barrier(ctx); err != nil {
@@ -181,7 +181,6 @@ func (c *Core) Run(ctx context.Context) error {
 	protocol := lease.NewCore(c.id, c.opts.Lease, c.read(), lease.Position(at), members)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	held := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -202,13 +201,7 @@ func (c *Core) Run(ctx context.Context) error {
 			if eff.Left {
 				return nil
 			}
-			left := c.Left()
-			if held && left <= 0 {
-				working.Go(func() { c.opts.Lost(ctx) })
-			}
-			if held = left > 0; held {
-				eff.Wake = min(eff.Wake, left)
-			}
+			eff.Wake = c.untilEnd(eff.Wake, func() { working.Go(func() { c.opts.Lost(ctx) }) })
 			timer.Reset(eff.Wake)
 		}
 	}
@@ -253,10 +246,16 @@ func (c *Core) receive(ctx context.Context, b []byte) {
 		return
 	}
 	if conf.Core != c.id {
-		c.peers.told(&m, uint64(c.opts.Store.Health().Applied))
+		c.peers.received(&m, uint64(c.opts.Store.Health().Applied))
 		c.opts.Limits.Add(m.Used, time.Now())
 		c.events.push(conf)
 	}
+}
+
+// inOrder is a record, or a question about what is in force after the records before it.
+type inOrder struct {
+	record *store.Applied
+	ask    *lease.Ask
 }
 
 // order passes records and questions to the protocol in their order, each record when the streams of the users that
@@ -269,19 +268,17 @@ func (c *Core) order(ctx context.Context, at store.Seq) {
 		case <-c.ordered.filled:
 		}
 		for _, next := range c.ordered.take() {
-			switch ev := next.(type) {
-			case lease.Ask:
-				c.events.push(lease.Applied{Position: ev.Position}, ev)
-			case store.Applied:
-				if ev.Seq > at {
-					c.orderOne(ctx, ev)
-				}
+			switch {
+			case next.ask != nil:
+				c.events.push(lease.Applied{Position: next.ask.Position}, *next.ask)
+			case next.record.Seq > at:
+				c.orderOne(ctx, next.record)
 			}
 		}
 	}
 }
 
-func (c *Core) orderOne(ctx context.Context, a store.Applied) {
+func (c *Core) orderOne(ctx context.Context, a *store.Applied) {
 	now := time.Now()
 	for i := range a.Cores {
 		change := &a.Cores[i]
@@ -304,7 +301,7 @@ func (c *Core) orderOne(ctx context.Context, a store.Applied) {
 }
 
 // applied translates a record. A record with several changes of the table is one event for each.
-func applied(a store.Applied) []lease.Event {
+func applied(a *store.Applied) []lease.Event {
 	first := lease.Applied{Position: lease.Position(a.Seq), Restricts: a.Restricts}
 	if len(a.Cores) == 0 {
 		return []lease.Event{first}

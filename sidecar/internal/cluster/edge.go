@@ -52,15 +52,14 @@ type Edge struct {
 	id   lease.ID
 	dial *dialler
 
-	told   *queue[told] // for the lock table
-	wakeUp chan struct{}
+	arrived *queue[arrival] // for the lock table
+	wakeUp  chan struct{}
 
 	mu       sync.Mutex
 	protocol *lease.Edge
 	stream   *following
 	due      time.Duration // until the protocol wants to be asked
-	held     bool
-	log      string // that the projection is of, as store.LogID; empty: unknown
+	log      string        // that the projection is of, as store.LogID; empty: unknown
 	loaded   atomic.Bool
 	position atomic.Uint64 // of the projection
 	newest   atomic.Uint64 // the same, with what comes into force now: no answer of a core may be older
@@ -72,8 +71,8 @@ type Edge struct {
 // askPatience is how many heartbeats a core has for an answer.
 const askPatience = 3
 
-// told is what came over a stream, or why that ended.
-type told struct {
+// arrival is what came over a stream, or why that ended.
+type arrival struct {
 	stream uint64
 	toEdge
 	err   error
@@ -90,7 +89,7 @@ func NewEdge(o EdgeOptions) (*Edge, error) {
 	rand.Shuffle(len(cores), func(i, j int) { cores[i], cores[j] = cores[j], cores[i] })
 	e := &Edge{
 		right: newRight(o.Lease.Lease), opts: o, id: newID(o.Name), dial: newDialler(cores, o.TLS, o.Lease.Heartbeat),
-		told: newQueue[told](), wakeUp: make(chan struct{}, 1), lastErr: errors.New("it has not reached any yet"),
+		arrived: newQueue[arrival](), wakeUp: make(chan struct{}, 1), lastErr: errors.New("it has not reached any yet"),
 	}
 	e.protocol = lease.NewEdge(e.id, o.Lease)
 	if o.Metrics == nil {
@@ -185,14 +184,9 @@ func (e *Edge) next(ctx context.Context, ev lease.EdgeEvent) {
 	if e.stream != nil && eff.Renew != nil {
 		e.stream.out.push(toCore{Renew: eff.Renew})
 	}
-	left := e.Left()
-	if e.held && left <= 0 {
+	e.due = e.untilEnd(eff.Wake, func() {
 		e.working.Go(func() { e.opts.Lost(context.WithoutCancel(ctx)) })
-	}
-	e.due = eff.Wake
-	if e.held = left > 0; e.held {
-		e.due = min(e.due, left)
-	}
+	})
 	select {
 	case e.wakeUp <- struct{}{}:
 	default:
@@ -212,23 +206,23 @@ func (e *Edge) follow(ctx context.Context, f *lease.Follow) {
 		Lease: e.opts.Lease.Lease, Serve: e.opts.Lease.Serve, Version: e.opts.Version,
 	}
 	e.working.Go(func() {
-		err := s.converse(e.dial, core, first, func(m toEdge) { e.tell(s, m) })
+		err := s.converse(e.dial, core, first, func(m toEdge) { e.pass(s, m) })
 		if err != nil {
 			err = fmt.Errorf("core %s: %w", core, err)
 		}
-		e.told.push(told{stream: s.number, err: cmp.Or(err, errors.New("the stream ended"))})
+		e.arrived.push(arrival{stream: s.number, err: cmp.Or(err, errors.New("the stream ended"))})
 	})
 }
 
-// tell passes on what came over a stream. It waits for a part of a snapshot to be in the table, so that a large
+// pass gives what came over a stream to the applier. It waits for a part of a snapshot to be in the table, so that a large
 // snapshot is not in memory twice.
-func (e *Edge) tell(s *following, m toEdge) {
+func (e *Edge) pass(s *following, m toEdge) {
 	if m.Part == nil {
-		e.told.push(told{stream: s.number, toEdge: m})
+		e.arrived.push(arrival{stream: s.number, toEdge: m})
 		return
 	}
 	taken := make(chan struct{}, 1)
-	e.told.push(told{stream: s.number, toEdge: m, taken: taken})
+	e.arrived.push(arrival{stream: s.number, toEdge: m, taken: taken})
 	select {
 	case <-taken:
 	case <-s.ctx.Done():
@@ -242,9 +236,9 @@ func (e *Edge) apply(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-e.told.filled:
+		case <-e.arrived.filled:
 		}
-		for _, m := range e.told.take() {
+		for _, m := range e.arrived.take() {
 			a.take(ctx, &m)
 		}
 		a.flush(ctx)
@@ -262,7 +256,7 @@ type applier struct {
 	rest  []store.Change   // of it, that are no locks
 }
 
-func (a *applier) take(ctx context.Context, m *told) {
+func (a *applier) take(ctx context.Context, m *arrival) {
 	if m.taken != nil {
 		defer func() { m.taken <- struct{}{} }() // buffered, one token
 	}

@@ -36,9 +36,9 @@ func TestLateEndOfAStream(t *testing.T) {
 		e.next(ctx, lease.Broken{Stream: 1})
 	}
 	a := applier{Edge: e}
-	a.take(ctx, &told{stream: 2, toEdge: toEdge{Part: &part{At: 7, Changes: []store.Change{lockOf("ada")}, More: true}}})
-	a.take(ctx, &told{stream: 1, err: context.Canceled})
-	a.take(ctx, &told{stream: 2, toEdge: toEdge{Part: &part{At: 7, Changes: []store.Change{lockOf("bob")}}}})
+	a.take(ctx, &arrival{stream: 2, toEdge: toEdge{Part: &part{At: 7, Changes: []store.Change{lockOf("ada")}, More: true}}})
+	a.take(ctx, &arrival{stream: 1, err: context.Canceled})
+	a.take(ctx, &arrival{stream: 2, toEdge: toEdge{Part: &part{At: 7, Changes: []store.Change{lockOf("bob")}}}})
 	if locks.Len() != 2 || !e.loaded.Load() {
 		t.Errorf("%d locks are in force, complete %t, want both", locks.Len(), e.loaded.Load())
 	}

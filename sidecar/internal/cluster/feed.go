@@ -27,7 +27,7 @@ type feed struct {
 	log    string // that the positions are of, as store.LogID
 	mu     sync.Mutex
 	closed bool           // no edge may follow
-	told   lease.Position // of the newest change, or of the state at the start
+	newest lease.Position // of the newest change, or of the state at the start
 	floor  lease.Position // the kept changes are all those behind it
 	kept   []keptChange
 	image  *image // nil: none that is young
@@ -81,7 +81,7 @@ func (f *feed) open(at store.Seq) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.floor = max(f.floor, lease.Position(at))
-	f.told = max(f.told, f.floor)
+	f.newest = max(f.newest, f.floor)
 	f.closed = false
 }
 
@@ -90,7 +90,7 @@ func (f *feed) add(a *store.Applied) {
 	c := change{At: lease.Position(a.Seq), Restricts: a.Restricts, Changes: a.Deciding}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.told = max(f.told, c.At) // also with heartbeats, so that a core that started later is not ahead for long
+	f.newest = max(f.newest, c.At) // also with heartbeats, so that a core that started later is not ahead for long
 	if f.image != nil && f.image.old() {
 		f.image = nil // heartbeats come all the time, so it does not stay in memory
 	}
@@ -177,7 +177,7 @@ func (f *feed) resume(e *follower, from lease.Position) (bool, error) {
 	if f.closed {
 		return false, errEnding
 	}
-	if err := lease.CanFollow(f.told, e.hello.Position); err != nil {
+	if err := lease.CanFollow(f.newest, e.hello.Position); err != nil {
 		return false, err
 	}
 	if from == 0 || from < f.floor {
@@ -201,8 +201,8 @@ func (f *feed) snapshot(read func() []store.Change) *image {
 		<-i.written
 		return i
 	}
-	// What is read has everything up to told. What it has beyond that comes again as a change.
-	i = &image{at: f.told, written: make(chan struct{})}
+	// What is read has everything up to newest. What it has beyond that comes again as a change.
+	i = &image{at: f.newest, written: make(chan struct{})}
 	f.image = i
 	f.mu.Unlock()
 	i.parts = partsOf(f.log, i.at, read())

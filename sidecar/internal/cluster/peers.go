@@ -138,8 +138,8 @@ func (p *peers) drop(id string, left bool) {
 	p.gone[name] = GoneCore{Name: name, ID: id, Since: time.Now().UTC(), InOrder: left}
 }
 
-// told notes a message of another core. at is the position of this one.
-func (p *peers) told(m *message, at uint64) {
+// received notes a message of another core. at is the position of this one.
+func (p *peers) received(m *message, at uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	sender := p.cores[string(m.Core)]

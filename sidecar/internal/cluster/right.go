@@ -12,6 +12,7 @@ type right struct {
 	read  func() lease.Reading
 	early time.Duration // before the end of the lease open streams are ended
 	lease atomic.Pointer[lease.Lease]
+	had   bool // of untilEnd: there was a lease when it was called last
 }
 
 // earlyOf is how long before the end of a lease open streams are ended, so that they have ended with it.
@@ -51,6 +52,19 @@ func (r *right) MayServeUnder(l lease.Lease, serve time.Duration) bool {
 func (r *right) Left() time.Duration { return r.lease.Load().Left(r.read()) - r.early }
 
 func (r *right) set(l lease.Lease) { r.lease.Store(&l) }
+
+// untilEnd shortens a wait so that it ends with the lease, and calls lost when the lease that it saw last has ended. Call
+// it after each event of the protocol, from one goroutine at a time.
+func (r *right) untilEnd(wait time.Duration, lost func()) time.Duration {
+	left := r.Left()
+	if r.had && left <= 0 {
+		lost()
+	}
+	if r.had = left > 0; r.had {
+		return min(wait, left)
+	}
+	return wait
+}
 
 // held reports whether there is a lease.
 func (r *right) held() float64 {

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// patience is how many heartbeats an edge waits for the first grant, or for the next piece of a snapshot, before it
-// follows another core; for the grant of a later renewal it waits one less. redial is how many times it tries in one
-// heartbeat at most. renewals is how many times an edge renews in the time of a grant: each costs its core something.
 const (
+	// patience is how many heartbeats an edge waits for the first grant, or for the next piece of a snapshot, before it
+	// follows another core. For the grant of a later renewal it waits one less.
 	patience = 3
-	redial   = 4
+	// redial is how often an edge tries to follow a core in one heartbeat at most.
+	redial = 4
+	// renewals is how often an edge renews in the time of a grant. Each costs its core something.
 	renewals = 5
 )
 

@@ -56,11 +56,11 @@ func (l *Log) publishWithin(ctx context.Context, limit time.Duration, m *nats.Ms
 			if wait(limited, retryAfter) == nil {
 				continue
 			}
-			k.lose(ctx, l, err)
+			k.unacknowledged(ctx, err)
 			return 0, fmt.Errorf("%w: the log has no leader", log.ErrRefused)
 		}
 		if err != nil {
-			k.lose(ctx, l, err)
+			k.unacknowledged(ctx, err)
 			return 0, fmt.Errorf("waiting for the acknowledgement of a record: %w", err)
 		}
 		k.acknowledged()

@@ -54,7 +54,7 @@ func (l *Log) Attest(ctx context.Context) (log.Durability, error) {
 	}
 	info, err := l.info(ctx, k)
 	if err != nil {
-		k.miss(ctx, l, err)
+		k.unanswered(ctx, err)
 		return log.Durability{}, err
 	}
 	reasons := judgeStream(info, l.logConfig())

@@ -234,7 +234,7 @@ func (l *Log) chunk(ctx context.Context, subject string) ([]byte, error) {
 		if errors.Is(err, errNotStored) {
 			return nil, fmt.Errorf("%w: a chunk of it is missing; was it replaced meanwhile?", ErrDamaged)
 		}
-		k.miss(ctx, l, err)
+		k.unanswered(ctx, err)
 		fault = err
 	}
 	return nil, fault

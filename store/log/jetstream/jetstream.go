@@ -160,22 +160,27 @@ func newLog(o Options) (*Log, error) {
 	}, nil
 }
 
-// connect tries a first step over one connection after the other until it succeeds.
+// connect tries a first step over one connection after the other until it succeeds. When ctx ends it returns the last
+// fault from before: the attempt that ctx cut short knows none.
 func (l *Log) connect(ctx context.Context, step func(k *link) error) error {
+	var fault error
 	for n := 0; ; n++ {
 		k, err := l.link(ctx)
 		if err == nil {
 			if err = step(k); err == nil {
 				return nil
 			}
-			k.miss(ctx, l, err)
+			k.unanswered(ctx, err)
+		}
+		if fault == nil || ctx.Err() == nil {
+			fault = err
 		}
 		if n%reportEvery == 0 {
 			l.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "the log is not open yet; it needs most of its servers",
 				slog.String("log", l.opts.Name), slog.Any("err", err))
 		}
 		if errors.Is(err, ErrReplaced) || wait(ctx, retryAfter) != nil {
-			return errors.Join(fmt.Errorf("opening the log %s: %w", l.opts.Name, err), l.Close())
+			return errors.Join(fmt.Errorf("opening the log %s: %w", l.opts.Name, fault), l.Close())
 		}
 	}
 }

@@ -15,13 +15,13 @@ import (
 
 // link is a connection to one server.
 type link struct {
-	nc     *nats.Conn
-	js     js.JetStream
-	missed atomic.Int32 // unanswered questions in a row
-	left   atomic.Bool  // by this process, while the server was in reach
-	// unstored are the records in a row that nobody acknowledged. A leader that the others do not hear, or that does not
-	// hear them, answers every question for some time.
-	unstored atomic.Int32
+	log  *Log
+	nc   *nats.Conn
+	js   js.JetStream
+	left atomic.Bool // by this process, while the server was in reach
+	// Questions without an answer, and records that nobody acknowledged, in a row. A leader that the others do not hear,
+	// or that does not hear them, answers every question for some time.
+	questions, records atomic.Int32
 }
 
 // link returns the connection, or dials the servers in turn. It tries each URL once, and those that were out of reach a
@@ -55,7 +55,7 @@ func (l *Log) link(ctx context.Context) (*link, error) {
 		url := l.opts.URLs[i]
 		nc, err := l.dial(ctx, url, l.opts.Login)
 		if err == nil {
-			l.current = &link{nc: nc}
+			l.current = &link{log: l, nc: nc}
 			l.open.Store(l.current)
 			l.current.js, err = js.New(nc)
 			return l.current, err
@@ -140,26 +140,24 @@ func (l *Log) leave(ctx context.Context, k *link, why error) {
 	k.nc.Close()
 }
 
-// miss counts a question that the cluster did not answer. After some in a row the server is
-// left, because it may be cut off from the others.
-func (k *link) miss(ctx context.Context, l *Log, err error) {
-	if k.missed.Add(1) >= maxMissed {
-		l.leave(ctx, k, err)
+// unanswered counts a question that the cluster did not answer. After some in a row the server is left, because it may
+// be cut off from the others.
+func (k *link) unanswered(ctx context.Context, err error) { k.count(ctx, &k.questions, err) }
+
+// unacknowledged counts a record in the same way.
+func (k *link) unacknowledged(ctx context.Context, err error) { k.count(ctx, &k.records, err) }
+
+func (k *link) count(ctx context.Context, row *atomic.Int32, err error) {
+	if row.Add(1) >= maxMissed {
+		k.log.leave(ctx, k, err)
 	}
 }
 
-// answered ends a row of misses.
-func (k *link) answered() { k.missed.Store(0) }
-
-// lose counts a record that the cluster did not acknowledge, like miss.
-func (k *link) lose(ctx context.Context, l *Log, err error) {
-	if k.unstored.Add(1) >= maxMissed {
-		l.leave(ctx, k, err)
-	}
-}
+// answered ends a row of questions.
+func (k *link) answered() { k.questions.Store(0) }
 
 // acknowledged ends both rows.
 func (k *link) acknowledged() {
-	k.unstored.Store(0)
+	k.records.Store(0)
 	k.answered()
 }

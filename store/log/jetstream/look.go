@@ -14,7 +14,7 @@ func (l *Log) Look(ctx context.Context) (State, error) {
 	}
 	s, err := l.records(ctx, k)
 	if err != nil {
-		k.miss(ctx, l, err)
+		k.unanswered(ctx, err)
 		return State{}, err
 	}
 	l.attestation(&s)

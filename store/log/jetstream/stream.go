@@ -154,7 +154,7 @@ func (l *Log) start(ctx context.Context, genesis []byte) error {
 	}
 	info, err := l.info(ctx, k)
 	if err != nil {
-		k.miss(ctx, l, err)
+		k.unanswered(ctx, err)
 		return err
 	}
 	kept, err := l.genesis(ctx, k)
@@ -209,7 +209,7 @@ func (l *Log) Bounds(ctx context.Context) (log.Bounds, error) {
 	}
 	b, err := l.bounds(ctx, k)
 	if err != nil && !errors.Is(err, ErrReplaced) && !errors.Is(err, ErrDamaged) {
-		k.miss(ctx, l, err)
+		k.unanswered(ctx, err)
 	}
 	return b, err
 }

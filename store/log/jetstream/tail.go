@@ -146,7 +146,7 @@ func (t *tail) contact(ctx context.Context) error {
 		err = fmt.Errorf("the server does not have record %d", t.next)
 	}
 	if err != nil {
-		t.link.miss(ctx, t.log, err)
+		t.link.unanswered(ctx, err)
 	}
 	return ctx.Err()
 }
@@ -204,7 +204,7 @@ func (t *tail) fetch(ctx context.Context) (more bool, err error) {
 
 // pause waits after an answer that nobody is there.
 func (t *tail) pause(ctx context.Context) error {
-	t.link.miss(ctx, t.log, nats.ErrNoResponders)
+	t.link.unanswered(ctx, nats.ErrNoResponders)
 	return wait(ctx, silence)
 }
 
@@ -225,7 +225,7 @@ func (t *tail) fill(ctx context.Context) error {
 	case errors.Is(err, errNotStored):
 		return fmt.Errorf("%w: it has no record %d", ErrDamaged, t.next)
 	case err != nil:
-		t.link.miss(ctx, t.log, err)
+		t.link.unanswered(ctx, err)
 		return ctx.Err()
 	}
 	return t.deliver(t.next, rec)
