@@ -55,22 +55,6 @@ func (m *machine) start() {
 	}
 }
 
-// edit replaces a text in the configuration of a machine that does not run.
-func (m *machine) edit(old, by string) {
-	m.t.Helper()
-	path := filepath.Join(m.dir, "scimward.yaml")
-	text, err := os.ReadFile(path)
-	if err == nil && !strings.Contains(string(text), old) {
-		err = fmt.Errorf("%s has no %q", path, old)
-	}
-	if err == nil {
-		err = os.WriteFile(path, []byte(strings.Replace(string(text), old, by, 1)), 0o600)
-	}
-	if err != nil {
-		m.t.Fatal(err)
-	}
-}
-
 func (m *machine) stop() {
 	if m.cmd != nil {
 		_ = m.cmd.Process.Kill()

@@ -214,8 +214,8 @@ func (e *Edge) follow(ctx context.Context, f *lease.Follow) {
 	})
 }
 
-// pass gives what came over a stream to the applier. It waits for a part of a snapshot to be in the table, so that a large
-// snapshot is not in memory twice.
+// pass gives what came over a stream to the applier. It waits for a part of a snapshot to be in the table, so that a
+// large snapshot is not in memory twice.
 func (e *Edge) pass(s *following, m toEdge) {
 	if m.Part == nil {
 		e.arrived.push(arrival{stream: s.number, toEdge: m})

@@ -53,8 +53,8 @@ func (r *right) Left() time.Duration { return r.lease.Load().Left(r.read()) - r.
 
 func (r *right) set(l lease.Lease) { r.lease.Store(&l) }
 
-// untilEnd shortens a wait so that it ends with the lease, and calls lost when the lease that it saw last has ended. Call
-// it after each event of the protocol, from one goroutine at a time.
+// untilEnd shortens a wait so that it ends with the lease, and calls lost when the lease that it saw last has ended.
+// Call it after each event of the protocol, from one goroutine at a time.
 func (r *right) untilEnd(wait time.Duration, lost func()) time.Duration {
 	left := r.Left()
 	if r.had && left <= 0 {
