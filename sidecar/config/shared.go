@@ -268,9 +268,7 @@ func (c *Config) shareRoutes() {
 	}
 	for _, a := range c.AllApps() {
 		one := all[place(a.Upstream)]
-		if len(one.writes) > len(a.LocalWrites) {
-			a.LocalWrites = a.shared(one.writes, one.exempt)
-		}
+		a.LocalWrites = a.shared(one.writes, one.exempt)
 		a.RouteParameters = slices.Clip(one.parameters)
 	}
 }

@@ -133,7 +133,7 @@ tenants:
         hosts: [api.example.com]
         subjects: [{header: x-user, is: user_name}]
         exempt: [service]
-        local_writes: [{path: /users}]
+        local_writes: [{path: /users}, {path: /users}, {path: /users}]
 `
 	c, err := config.Parse("f.yaml", t.TempDir(), []byte(file))
 	if err != nil {

@@ -28,6 +28,9 @@ func checkPath(s string) (escapedSlash, ok bool) {
 			escapedSlash = escapedSlash || b == '/' || b == '\\'
 		}
 	}
+	if _, ok = collapse(s); !ok {
+		return false, false
+	}
 	for i, text := range decodings(strings.ReplaceAll(s, `\`, string(softSlash))) {
 		if strings.ContainsFunc(text, hidden) || i <= 1 && !utf8.ValidString(text) {
 			return false, false
@@ -76,14 +79,10 @@ func decodeMarked(s string) string {
 	return string(out)
 }
 
-// lastText returns the last of some decodings that is text.
+// lastText returns the last of some decodings. Whoever decodes so often may take bytes that are no text, so they stand
+// for a character of the segment.
 func lastText(decodings []string) string {
-	for i := len(decodings) - 1; i > 0; i-- {
-		if utf8.ValidString(decodings[i]) {
-			return decodings[i]
-		}
-	}
-	return decodings[0]
+	return strings.ToValidUTF8(decodings[len(decodings)-1], "\ufffd")
 }
 
 // collapse decodes escapes until none is left. It refuses control characters. The order of
