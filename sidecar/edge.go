@@ -41,6 +41,7 @@ func (s *Server) openEdge(context.Context) error {
 		CutAll:   func(ctx context.Context) { s.authz.CutLocked(ctx) },
 		Lost:     func(ctx context.Context) { s.authz.CutAll(ctx) },
 		Lease:    s.leaseOptions(),
+		Config:   s.parts,
 		Version:  s.opts.Version, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {

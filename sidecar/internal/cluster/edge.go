@@ -40,6 +40,8 @@ type EdgeOptions struct {
 	Lost    func(ctx context.Context)
 	Lease   lease.Options
 	Version string
+	// Config has the digest of each part of the configuration that must be equal to that of the cores. Nil: of none.
+	Config  func() map[string]string
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer // nil: none
 }
@@ -55,15 +57,16 @@ type Edge struct {
 	arrived *queue[arrival] // for the lock table
 	wakeUp  chan struct{}
 
-	mu       sync.Mutex
-	protocol *lease.Edge
-	stream   *following
-	due      time.Duration // until the protocol wants to be asked
-	log      string        // that the projection is of, as store.LogID; empty: unknown
-	loaded   atomic.Bool
-	position atomic.Uint64 // of the projection
-	newest   atomic.Uint64 // the same, with what comes into force now: no answer of a core may be older
-	lastErr  error         // why the newest stream broke
+	mu         sync.Mutex
+	protocol   *lease.Edge
+	stream     *following
+	due        time.Duration // until the protocol wants to be asked
+	configured string        // digest of the configuration that the core knows
+	log        string        // that the projection is of, as store.LogID; empty: unknown
+	loaded     atomic.Bool
+	position   atomic.Uint64 // of the projection
+	newest     atomic.Uint64 // the same, with what comes into force now: no answer of a core may be older
+	lastErr    error         // why the newest stream broke
 
 	working sync.WaitGroup
 }
@@ -182,6 +185,7 @@ func (e *Edge) next(ctx context.Context, ev lease.EdgeEvent) {
 		e.stream.out.push(toCore{Confirm: eff.Confirm})
 	}
 	if e.stream != nil && eff.Renew != nil {
+		e.tellConfig()
 		e.stream.out.push(toCore{Renew: eff.Renew})
 	}
 	e.due = e.untilEnd(eff.Wake, func() {
@@ -193,13 +197,25 @@ func (e *Edge) next(ctx context.Context, ev lease.EdgeEvent) {
 	}
 }
 
+// tellConfig tells the core the configuration, if it does not know it. The caller holds mu.
+func (e *Edge) tellConfig() {
+	if e.opts.Config == nil {
+		return
+	}
+	parts := e.opts.Config()
+	if d := digest(parts); d != e.configured {
+		e.configured = d
+		e.stream.out.push(toCore{Config: parts})
+	}
+}
+
 // follow replaces the stream. The caller holds mu.
 func (e *Edge) follow(ctx context.Context, f *lease.Follow) {
 	if e.stream != nil {
 		e.stream.cancel()
 	}
 	s := newFollowing(ctx, f.Stream)
-	e.stream = s
+	e.stream, e.configured = s, ""
 	core := e.dial.next()
 	first := hello{
 		Edge: f.Edge, Log: e.log, Position: f.Position,

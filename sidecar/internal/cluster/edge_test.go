@@ -437,3 +437,35 @@ func TestEdgeOfAFormerLog(t *testing.T) {
 		t.Error("the edge still refuses bob, of whom the log knows nothing")
 	}
 }
+
+// TestConfigurationOfAnEdge: every core tells where the configuration of an edge is not that of its core, and until
+// when.
+func TestConfigurationOfAnEdge(t *testing.T) {
+	shared, b := storetest.SharedLog(t), &bus{fns: map[*post]func([]byte){}}
+	ofCores := map[string]string{"acme": "1", "acme/issuers": "2", "acme/apps/crm": "3", "acme/apps/wiki": "4"}
+	var nodes []*node
+	for _, name := range []string{"a", "b"} {
+		nodes = append(nodes, startWith(t, shared, b, name, func(o *cluster.Options) {
+			o.Config = func() map[string]string { return ofCores }
+		}))
+	}
+	var parts atomic.Value
+	parts.Store(map[string]string{"acme": "1", "acme/issuers": "none", "acme/apps/crm": "old"}) // it has no wiki
+	e := startEdgeWith(t, "e", func(o *cluster.EdgeOptions) {
+		o.Cores = []string{nodes[0].serveEdges(t)}
+		o.Config = func() map[string]string { return parts.Load().(map[string]string) }
+	})
+	want := fmt.Sprintf("acme/apps/crm: edge %s has another one than a", e.ID())
+	for i, n := range nodes {
+		eventually(t, fmt.Sprintf("core %d knows where the edge differs", i), func() bool {
+			got := n.State().Differs
+			return len(got) == 1 && got[0] == want
+		})
+	}
+	parts.Store(map[string]string{"acme": "1", "acme/apps/crm": "3"})
+	for i, n := range nodes {
+		eventually(t, fmt.Sprintf("core %d knows that the edge is like the cores", i), func() bool {
+			return len(n.State().Differs) == 0
+		})
+	}
+}

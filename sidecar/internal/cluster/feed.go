@@ -68,8 +68,9 @@ type follower struct {
 	ended chan struct{} // closed when the core ends the stream
 	why   error         // set before
 
-	position lease.Position // up to which the edge has the restrictions in force
-	granted  time.Time      // end of its newest grant
+	config   map[string]string // as in EdgeOptions; nil: not known
+	position lease.Position    // up to which the edge has the restrictions in force
+	granted  time.Time         // end of its newest grant
 }
 
 func newFeed(log string) *feed {
@@ -279,14 +280,22 @@ func (f *feed) heard(e *follower, at lease.Position) {
 	e.position = max(e.position, at)
 }
 
-// list describes the edges, ordered by id.
-func (f *feed) list() []EdgeState {
+// configured notes the configuration of an edge.
+func (f *feed) configured(e *follower, parts map[string]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e.config = parts
+}
+
+// list describes the edges, ordered by id. own has the parts of the configuration of this core.
+func (f *feed) list(own map[string]string) []EdgeState {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := make([]EdgeState, 0, len(f.edges))
 	for e := range f.edges {
 		out = append(out, EdgeState{
 			ID: string(e.id), Position: uint64(e.position), Left: time.Until(e.granted).Seconds(),
+			Differs: differsAtEdge(own, e.config),
 		})
 	}
 	slices.SortFunc(out, func(a, b EdgeState) int { return strings.Compare(a.ID, b.ID) })

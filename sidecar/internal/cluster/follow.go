@@ -135,6 +135,8 @@ func (c *Core) hear(s grpc.ServerStream, e *follower) error {
 			m.Confirm.Edge = e.id
 			c.feed.heard(e, m.Confirm.Position)
 			c.events.push(*m.Confirm)
+		case m.Config != nil:
+			c.feed.configured(e, m.Config)
 		}
 	}
 }

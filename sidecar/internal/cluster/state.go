@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/scimward/scimward/store"
@@ -61,6 +62,8 @@ type EdgeState struct {
 	ID       string  `json:"id"`
 	Position uint64  `json:"position"`           // up to which it has the restrictions in force
 	Left     float64 `json:"lease_left_seconds"` // of its newest grant; zero or less when it has ended
+	// Differs has the parts of its configuration that are not those of its core.
+	Differs []string `json:"configuration_differs,omitempty"`
 }
 
 // Confirmed is the newest lock that every process has in force, as far as one core knows.
@@ -71,7 +74,7 @@ type Confirmed struct {
 }
 
 // Edges lists the edges that follow this core, ordered by id.
-func (c *Core) Edges() []EdgeState { return c.feed.list() }
+func (c *Core) Edges() []EdgeState { return c.feed.list(c.opts.Config()) }
 
 // State describes the cluster as this core sees it.
 func (c *Core) State() State {
@@ -93,7 +96,38 @@ func (c *Core) State() State {
 		}
 		s.Differs = differences(own, s.Cores)
 	}
+	for i := range s.Cores {
+		for _, e := range s.Cores[i].Edges {
+			for _, part := range e.Differs {
+				s.Differs = append(s.Differs, fmt.Sprintf("%s: edge %s has another one than %s", part, e.ID, s.Cores[i].Name))
+			}
+		}
+	}
 	return s
+}
+
+// differsAtEdge lists the parts that an edge has otherwise than its core, at most maxDifferences. An edge has the
+// tenants and applications that it answers for, and needs no clients.
+func differsAtEdge(own, edge map[string]string) (out []string) {
+	if inDetail(own) != inDetail(edge) {
+		return nil // the digests are of other parts
+	}
+	for _, name := range slices.Sorted(maps.Keys(edge)) {
+		if _, part, _ := strings.Cut(name, "/"); part != "issuers" && own[name] != edge[name] && len(out) < maxDifferences {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// inDetail reports whether there is a digest for each application.
+func inDetail(parts map[string]string) bool {
+	for name := range parts {
+		if strings.Contains(name, "/") {
+			return true
+		}
+	}
+	return false
 }
 
 // Missing lists the cores that do not decide and did not leave in order, by name.

@@ -33,6 +33,7 @@ type toCore struct {
 	Follow  *hello                  `json:"follow,omitempty"`
 	Renew   *lease.Renewal          `json:"renew,omitempty"`
 	Confirm *lease.EdgeConfirmation `json:"confirm,omitempty"`
+	Config  map[string]string       `json:"config,omitempty"` // as in EdgeOptions, when it is new
 }
 
 // hello begins a stream.
