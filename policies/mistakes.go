@@ -8,15 +8,16 @@ import (
 )
 
 // Mistakes finds in the parsed rules of a new bundle what compiles and cannot be meant: a requirement with a wrong
-// member, a proof of what nothing requires, rules that no verdict reads, and a zone that is not UTC. Each has its place
-// in a file. A bundle that was in force before is not asked again: another verdict on it would leave its tenant without
-// rules.
+// member, a proof of what nothing requires, rules that no verdict reads, and a zone that is not UTC; and what makes the
+// engine unify two values. Each has its place in a file. A bundle that was in force before is not asked again: another
+// verdict on it would leave its tenant without rules.
 func Mistakes(modules map[string]*ast.Module) ast.Errors {
 	m := mistakes{required: map[string]bool{}, modules: modules}
 	for _, name := range sortedKeys(modules) {
 		m.zones(modules[name])
 		for _, r := range modules[name].Rules {
 			m.rule(r)
+			m.unifies(r)
 		}
 	}
 	m.unrequired()

@@ -70,7 +70,7 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	compiler := ast.NewCompiler().WithStrict(true).WithCapabilities(BundleCapabilities()).
 		WithSchemas(inputSchemas()).WithUseTypeCheckAnnotations(true).
 		WithPathConflictsCheck(storage.NonEmpty(ctx, data, txn))
-	if compiler.Compile(maps.Clone(o.Modules)); compiler.Failed() {
+	if compiler.Compile(callComparisons(o.Modules)); compiler.Failed() {
 		return nil, ExplainErrors(compiler.Errors)
 	}
 	if err := checkShape(compiler); err != nil {

@@ -84,6 +84,16 @@ func TestMistakes(t *testing.T) {
 			"requirement", goodRule + "requirement[\"b\"] := {\"message\": \"m\"} if input.method == \"PUT\"\n", nil,
 			`nothing reads the rule requirement: did you mean "requirements"?`,
 		},
+		{"=", goodRule + "same if input.stored = input.result\n", nil, `policy/a.rego:6: compile: write := to name a value, or == to ` +
+			`compare two, in place of =`},
+		{"= in a list", goodRule + "same if count([x | [x, 1] = input.raw[_]]) > 0\n", nil, `policy/a.rego:6: compile: write :=`},
+		{
+			"answer as an operand", goodRule + "same if {\n\tx := [\"a\"]\n\tsplit(input.method, \"\", x)\n}\n", nil,
+			`policy/a.rego:8: compile: split has its answer as an operand: write x := split(…), or compare by ==`,
+		},
+		{"answer of a function", goodRule + "f(x) := x\nsame if f(1, input.method)\n", nil, `f has its answer as an operand`},
+		{"not with a call", goodRule + "f(x) := x\nsame if not f(1) == input.method\n", nil, `policy/a.rego:7: compile: name the answer`},
+		{"parameter twice", goodRule + "same(x, x)\n", nil, `policy/a.rego:6: compile: same names the parameter x twice`},
 		{"package below", goodRule, sub(goodRule), `policy/users/b.rego:3: compile: requirements counts only in package policy`},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -128,6 +138,19 @@ satisfied contains "a" if input.resource.title
 		},
 		"a helper with a near name": {rules: goodRule + "held contains \"x\" if input.method == \"PUT\"\n\n" +
 			"satisfied contains \"a\" if \"x\" in held\n"},
+		"names and comparisons": {rules: goodRule + `same(x, _, _) if {
+	[a, b] := [x, input.method]
+	a == b
+	input.method = "PUT"
+	some i, op in input.raw
+	op.op == input.raw[i].op
+	f([a, b]) == [b, a]
+	not count(a) == count(b)
+	not lower(a) == b
+}
+
+f([a, b]) := [b, a]
+`},
 		"no proof": {rules: "requirements[\"a\"] := {\"message\": \"m\"} if input.method == \"POST\"\n\n" +
 			"satisfied contains \"never\" if false\n"},
 		"nothing proves it": {rules: "requirements[\"a\"] := {\"message\": \"m\"} if input.method == \"POST\"\n\n" +
