@@ -14,12 +14,10 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +32,7 @@ import (
 	"github.com/scimward/scimward/sidecar"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/store/log/jetstream/clustertest"
+	"github.com/scimward/scimward/store/storetest/child"
 )
 
 // This test binary starts itself again in these roles, so that each server has a
@@ -50,13 +49,11 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "plugin-worker" {
 		os.Exit(plugins.RunWorker(context.Background(), os.Stdin, os.Stdout))
 	}
-	if len(os.Args) == 4 && os.Args[1] == "bench-server" {
-		if err := serveChild(os.Args[2], os.Args[3]); err != nil {
-			fmt.Fprintln(os.Stderr, "bench-server:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+	roles := map[string]func(string) error{}
+	for _, role := range []string{roleNoop, roleVerify, roleReal, roleLogged, roleLog} {
+		roles[role] = func(dir string) error { return serveChild(role, dir) }
 	}
+	child.Run(roles)
 	clustertest.Main(m)
 }
 
@@ -197,7 +194,7 @@ func control(in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		spent, err := cpu()
+		spent, err := child.CPU()
 		if err != nil {
 			return err
 		}
@@ -208,43 +205,21 @@ func control(in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// cpu is the processor time of this process.
-func cpu() (time.Duration, error) {
-	var u syscall.Rusage
-	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
-}
-
 // redial is how long the client waits before it tries again to connect to a child that is starting.
 const redial = 50 * time.Millisecond
 
 // server is a child process and a client for it.
 type server struct {
+	*child.Process
 	b      *testing.B
-	in     io.WriteCloser
-	out    *bufio.Scanner
 	client authv3.AuthorizationClient
-	cmd    *exec.Cmd
-	killed bool
 }
 
 // start starts a child in a role and connects to it. The path of dir must be short
 // enough for a socket.
 func start(b *testing.B, role, dir string) *server {
 	b.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), os.Args[0], "bench-server", role, dir)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
+	p := child.Start(b, role, dir)
 	conn, err := grpc.NewClient("unix:"+filepath.Join(dir, "authz.sock"),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		// By itself the client waits longer after each attempt: a child that is ready after 10 s would be found after 16.
@@ -255,37 +230,19 @@ func start(b *testing.B, role, dir string) *server {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &server{b: b, in: in, out: bufio.NewScanner(out), client: authv3.NewAuthorizationClient(conn), cmd: cmd}
-	b.Cleanup(func() {
-		if err := errors.Join(conn.Close(), in.Close(), cmd.Wait()); err != nil && !s.killed {
-			b.Errorf("ending the %s server: %v", role, err)
+	b.Cleanup(func() { // before the end of the child
+		if err := conn.Close(); err != nil {
+			b.Error(err)
 		}
 	})
-	return s
-}
-
-// kill ends the child with SIGKILL.
-func (s *server) kill() {
-	s.b.Helper()
-	s.killed = true
-	if err := s.cmd.Process.Kill(); err != nil {
-		s.b.Fatal(err)
-	}
-	if _, err := s.cmd.Process.Wait(); err != nil {
-		s.b.Fatal(err)
-	}
+	return &server{Process: p, b: b, client: authv3.NewAuthorizationClient(conn)}
 }
 
 // send sends a control line and returns the processor time that the child has used.
 func (s *server) send(line string) time.Duration {
 	s.b.Helper()
-	if _, err := io.WriteString(s.in, line+"\n"); err != nil {
-		s.b.Fatal(err)
-	}
-	if !s.out.Scan() {
-		s.b.Fatalf("the server has ended: %v", s.out.Err())
-	}
-	ns, err := strconv.ParseInt(s.out.Text(), 10, 64)
+	s.Write(line)
+	ns, err := strconv.ParseInt(s.Read(), 10, 64)
 	if err != nil {
 		s.b.Fatal(err)
 	}

@@ -28,6 +28,7 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/plugins/plugintest"
 	"github.com/scimward/scimward/sidecar/passes"
+	"github.com/scimward/scimward/store/storetest/child"
 )
 
 // shortDir makes a folder whose path is short enough for a socket.
@@ -214,7 +215,7 @@ func (s *signer) verifyCost(b *testing.B, n int) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	before, err := cpu()
+	before, err := child.CPU()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -223,7 +224,7 @@ func (s *signer) verifyCost(b *testing.B, n int) float64 {
 			b.Fatal("VerifyASN1() = false, want true")
 		}
 	}
-	after, err := cpu()
+	after, err := child.CPU()
 	if err != nil {
 		b.Fatal(err)
 	}

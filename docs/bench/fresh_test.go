@@ -121,7 +121,7 @@ func freshUser(i int) *store.User {
 // peak is the largest resident set of the child so far, in MiB.
 func (s *server) peak() float64 {
 	s.b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.ID()))
 	if err != nil {
 		s.b.Fatal(err)
 	}

@@ -191,7 +191,7 @@ func BenchmarkLeaderKill(b *testing.B) {
 	}
 	l.until(func(all []acked) bool { return len(all) >= 3000 })
 	leader := in.leader(dirs[0])
-	logs[leader].kill()
+	logs[leader].Kill()
 	killed := time.Now()
 	var back [3]time.Duration
 	l.until(func(all []acked) (each bool) {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,10 +23,12 @@ type coresSetup struct {
 	directory *idp.Client  // through the same
 }
 
-func startCores(t *testing.T) *coresSetup {
+// startCores starts them. change changes the configuration file of each process; nil changes nothing.
+func startCores(t *testing.T, change func(text string) string) *coresSetup {
 	t.Helper()
 	f, err := fleet.New(t.Context(), fleet.Options{
 		Dir: t.TempDir(), Scimward: built.scimward, Envoy: built.envoy, Edges: 1,
+		App: http.HandlerFunc(tick), Config: change,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +51,26 @@ func startCores(t *testing.T) *coresSetup {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// tick answers /events with a byte every few milliseconds for ever, and everything else at once.
+func tick(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/events" {
+		return
+	}
+	every := time.NewTicker(5 * time.Millisecond)
+	defer every.Stop()
+	for {
+		if _, err := io.WriteString(w, "."); err != nil {
+			return
+		}
+		_ = http.NewResponseController(w).Flush() // the next write fails, too
+		select {
+		case <-every.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
 }
 
 // offboard provisions a user through the Envoy of the edge, and deactivates the user: the edge lets requests pass
@@ -76,7 +100,7 @@ func (s *coresSetup) offboard(name string) {
 // and soon every one reaches another core.
 func TestCoresAndEdges(t *testing.T) {
 	t.Parallel()
-	s := startCores(t)
+	s := startCores(t, nil)
 	for i := range 4 {
 		s.offboard(fmt.Sprintf("user%d@people.example", i))
 	}
@@ -116,4 +140,66 @@ func (s *coresSetup) ask(client *http.Client, url string) string {
 		s.t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestStreamAtAStoppedEdge: an edge that is stopped cannot end the streams of its Envoy. They have ended when another
+// process answers that the user is locked.
+func TestStreamAtAStoppedEdge(t *testing.T) {
+	t.Parallel()
+	s := startCores(t, strings.NewReplacer(
+		"  role: ", "  lease: 5s\n  role: ", "streams: []", "streams: [/events]").Replace)
+	ada := idp.User{UserName: "ada", ExternalID: "ada", Email: "ada@people.example"}
+	u, err := s.directory.CreateUser(t.Context(), ada)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ticks atomic.Int64
+	ended := make(chan error, 1)
+	s.edge.Timeout = 0 // a stream has none
+	eventually(t, "the stream to open", func() string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://app.localhost:8443/events", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-User", "ada")
+		res, err := s.edge.Do(req)
+		if err != nil {
+			return err.Error()
+		}
+		if res.StatusCode != http.StatusOK {
+			res.Body.Close()
+			return res.Status
+		}
+		go func() {
+			defer res.Body.Close()
+			b := make([]byte, 1)
+			for {
+				if _, err := res.Body.Read(b); err != nil {
+					ended <- err
+					return
+				}
+				ticks.Add(1)
+			}
+		}()
+		return ""
+	})
+	eventually(t, "bytes of the stream", func() string { return unless(ticks.Load() > 10, "%d", ticks.Load()) })
+	// A healthy edge keeps its streams although Envoy pings it.
+	select {
+	case err := <-ended:
+		t.Fatalf("the stream at an edge that runs has ended: %v", err)
+	case <-time.After(4 * time.Second):
+	}
+	if err := s.Signal("edge-1", syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Signal("edge-1", syscall.SIGCONT) }()
+	if err := s.directory.Deactivate(t.Context(), u.ID); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	default:
+		t.Error("the stream goes on after the answer")
+	}
 }

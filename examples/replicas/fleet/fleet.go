@@ -31,6 +31,8 @@ type Options struct {
 	Scimward string // path of a built scimward; required
 	Envoy    string // path of Envoy; required
 	Edges    int    // how many, 1 to 9
+	// App is the application. Nil says hello to everybody.
+	App http.Handler
 	// Proxies lets Cut lose what the machines send to each other.
 	Proxies bool
 	// Config changes the configuration file of each process; nil changes nothing.
@@ -90,7 +92,7 @@ func New(ctx context.Context, o Options) (f *Fleet, err error) {
 
 const client = "hr" // of the identity service
 
-// serveApp starts the application, which says hello to everybody.
+// serveApp starts the application.
 func (f *Fleet) serveApp(ctx context.Context) (url string, err error) {
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -99,9 +101,11 @@ func (f *Fleet) serveApp(ctx context.Context) (url string, err error) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() {
-		done <- program.Serve(ctx, ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = fmt.Fprintln(w, "hello")
-		}))
+		app := f.o.App
+		if app == nil {
+			app = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "hello") })
+		}
+		done <- program.Serve(ctx, ln, app)
 	}()
 	f.endApp = func() error {
 		stop()

@@ -1,16 +1,12 @@
 package cluster_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,21 +14,16 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/lease"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/storetest/child"
 )
-
-// followersOf is the address of the core that the test binary follows, as many edges, with this variable.
-const followersOf = "CLUSTER_TEST_FOLLOWERS_OF"
 
 const followers = 500
 
+// roleFollowers is a process of edges that follow the core at the address of its argument.
+const roleFollowers = "followers"
+
 func TestMain(m *testing.M) {
-	if core := os.Getenv(followersOf); core != "" {
-		if err := follow(core); err != nil {
-			fmt.Fprintln(os.Stderr, "following the core:", err)
-			os.Exit(1)
-		}
-		return
-	}
+	child.Run(map[string]func(string) error{roleFollowers: follow})
 	os.Exit(m.Run())
 }
 
@@ -67,11 +58,11 @@ func follow(core string) error {
 // cpu is the processor time of this process so far.
 func cpu(b *testing.B) time.Duration {
 	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	spent, err := child.CPU()
+	if err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return spent
 }
 
 // BenchmarkFollowers measures what the renewals of 500 edges cost a core: its processor time beyond that of a core
@@ -89,30 +80,14 @@ func BenchmarkFollowers(b *testing.B) {
 	}
 	for range b.N {
 		alone, memory := share(), inUse()
-		cmd := exec.CommandContext(b.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), followersOf+"="+addr)
-		cmd.Stderr = os.Stderr
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			b.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			b.Fatal(err)
-		}
-		if line, err := bufio.NewReader(out).ReadString('\n'); strings.TrimSpace(line) != "ready" {
-			b.Fatalf("the edges say %q, %v", line, err)
+		edges := child.Start(b, roleFollowers, addr)
+		if line := edges.Read(); line != "ready" {
+			b.Fatalf("the edges say %q", line)
 		}
 		with := share()
 		b.ReportMetric(100*(with-alone), "%-of-a-core")
 		b.ReportMetric((inUse()-memory)/followers/1024, "KiB/edge")
-		_ = in.Close() // which ends them
-		if err := cmd.Wait(); err != nil {
-			b.Fatal(err)
-		}
+		edges.End()
 	}
 }
 
