@@ -115,9 +115,13 @@ func (c checker) samePlaces(cfg *Config) {
 const authorizationPlace = "header authorization "
 
 // refuses reports whether an app refuses a credential in a place that it does not list: in an Authorization header
-// whose scheme it does not ignore.
+// whose scheme it does not ignore, and of which it reads nothing else.
 func (a *App) refuses(p string) bool {
 	scheme, found := strings.CutPrefix(p, authorizationPlace)
+	scheme, _, _ = strings.Cut(scheme, " ")
+	for other := range a.places() { // a source of the other half lets the header pass
+		found = found && (scheme == "" || !strings.HasPrefix(other, authorizationPlace+scheme+" "))
+	}
 	return found && !slices.ContainsFunc(a.IgnoreSchemes, func(ignored string) bool {
 		return scheme == "" || strings.EqualFold(ignored, scheme)
 	})
@@ -161,7 +165,7 @@ func (s *Subject) passes() string {
 	case slices.Contains(headers.Gateways(), s.Header):
 		return ""
 	case s.Header == "authorization":
-		return authorizationPlace + strings.ToLower(s.Scheme)
+		return authorizationPlace + strings.TrimSpace(strings.ToLower(s.Scheme)+" "+s.Basic)
 	case s.Header != "":
 		return "header " + s.Header
 	case s.Cookie != "":

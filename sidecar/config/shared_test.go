@@ -79,16 +79,17 @@ tenants:
     identity_services: [{client_id: idp, keys: {jwks_uri: https://idp.example.com/jwks}}]
     apps:
       - {name: web, upstream: "http://127.0.0.1:3000", hosts: [web.example.com], subjects: [%s]}
-      - {name: api, upstream: "http://localhost:%s", hosts: [api.example.com], subjects: [%s], ignore_schemes: [Basic]}
+      - {name: api, upstream: "http://localhost:%s", hosts: [api.example.com], subjects: [%s], %s}
 `
 	const (
-		user   = "{header: x-forwarded-user, is: user_name}"
-		own    = "{header: x-my-user, is: user_name}"
-		login  = "{body: {path: /login, form: username}, is: user_name}"
-		signIn = "{body: {path: /sign-in, form: username}, is: user_name}"
-		basic  = "{header: authorization, scheme: basic, basic: user, is: user_name}"
-		bearer = "{header: authorization, scheme: bearer, is: jwt, jwt: {issuer: https://i.example.com}}"
-		whole  = "{header: authorization, is: jwt, jwt: {issuer: https://i.example.com}}"
+		user     = "{header: x-forwarded-user, is: user_name}"
+		own      = "{header: x-my-user, is: user_name}"
+		login    = "{body: {path: /login, form: username}, is: user_name}"
+		signIn   = "{body: {path: /sign-in, form: username}, is: user_name}"
+		basic    = "{header: authorization, scheme: basic, basic: user, is: user_name}"
+		password = "{header: authorization, scheme: basic, basic: password, is: jwt, jwt: {issuer: https://i.example.com}}"
+		bearer   = "{header: authorization, scheme: bearer, is: jwt, jwt: {issuer: https://i.example.com}}"
+		whole    = "{header: authorization, is: jwt, jwt: {issuer: https://i.example.com}}"
 	)
 	for _, row := range []struct{ web, port, api, want string }{
 		{user + ", " + own, "3000", user + ", " + own, ""},
@@ -100,9 +101,14 @@ tenants:
 		{user, "3000", "{header: x-remote-user, is: user_name}", ""}, // Envoy removes the one that an app does not read
 		{own + ", " + basic, "3000", own, "apps[1].subjects"},        // which ignores it
 		{own + ", " + whole, "3000", own, "apps[1].subjects"},
-		{own + ", " + bearer, "3000", own, ""}, // which refuses it
+		{own + ", " + basic + ", " + password, "3000", own + ", " + basic, "apps[1].subjects"}, // it reads the other half
+		{own + ", " + bearer, "3000", own, ""},                                                 // which refuses it
 	} {
-		_, err := config.Parse("f.yaml", t.TempDir(), fmt.Appendf(nil, file, row.web, row.port, row.api))
+		ignores := "ignore_schemes: [Basic]"
+		if strings.Contains(row.api, "scheme: basic") {
+			ignores = "anonymous: bare"
+		}
+		_, err := config.Parse("f.yaml", t.TempDir(), fmt.Appendf(nil, file, row.web, row.port, row.api, ignores))
 		if row.want == "" && err != nil {
 			t.Errorf("%+v: %v", row, err)
 		}

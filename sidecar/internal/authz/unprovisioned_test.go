@@ -162,6 +162,7 @@ func TestExemptOnLocalWrites(t *testing.T) {
 		{"by a route in a cookie", appReq("POST", "/people", cookie("r=login"), typed), local, ""},
 		{"a field beside it", appReq("POST", "/api/me?r=login", body(form, "username=glass&email=x")), local, ""},
 		{"another route beside a sign-in", appReq("POST", "/login?r=people", typed), local, ""},
+		{"a method in the body of a sign-in", appReq("POST", "/login", body(form, "username=glass&_method=put")), local, ""},
 		{"below a sign-in", appReq("POST", "/login/people", typed), local, ""},
 		{"another method at a sign-in", appReq("DELETE", "/login", typed), local, ""},
 		{"another spelling of a sign-in", appReq("POST", "/login;x", typed), local, ""},

@@ -57,7 +57,7 @@ func (s *Sources) ignore(scheme, rest string, out *[]Credential) *Problem {
 		if !ok {
 			return problem(400, ReasonCredential, notBasic)
 		}
-		halves = []string{user, password} // GitLab and GitHub take a token as either
+		halves = append(strings.Split(password, ":"), user, password) // GitLab and GitHub take a token as either
 	} else if strings.ContainsFunc(rest, unicode.IsSpace) {
 		return problem(400, ReasonCredential, "the Authorization header is not a scheme, one space, and one word")
 	}
@@ -81,7 +81,15 @@ func (s *Sources) ignore(scheme, rest string, out *[]Credential) *Problem {
 
 // fitsHalf reports whether a half of Basic authentication is a credential of the source and nothing else.
 func (s *Source) fitsHalf(v string) bool {
-	return s.fits(v) && (s.Prefix != "" || s.JWT && strings.HasPrefix(v, "eyJ"))
+	v = strings.TrimSpace(v)
+	return s.fits(v) && (s.Prefix != "" || s.JWT && looksLikeJWT(v))
+}
+
+// looksLikeJWT reports whether a text has three parts of which the first is an object in JSON (RFC 7519 §3).
+func looksLikeJWT(v string) bool {
+	header, _, _ := strings.Cut(v, ".")
+	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(header, "="))
+	return err == nil && strings.Count(v, ".") == 2 && bytes.HasPrefix(bytes.TrimSpace(text), []byte("{"))
 }
 
 // gssToken reports whether a word is a token of Kerberos, SPNEGO or NTLM, which is another for each request, so that

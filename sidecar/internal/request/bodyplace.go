@@ -27,9 +27,14 @@ func (s *Sources) exact(i int, r *Request) bool {
 	return path == r.Path && !strings.ContainsAny(path, "{*")
 }
 
-// describes reports whether a request can only be one for the handler of a body place: nothing in it names another.
+// describes reports whether a request can only be one for the handler of a body place: nothing in it names another
+// path or method.
 func (s *Sources) describes(i int, r *Request, path *Path) bool {
-	return s.own(i, r, path) && s.exact(i, r) && len(path.routes) == 0
+	if !s.own(i, r, path) || !s.exact(i, r) || len(path.routes) > 0 {
+		return false
+	}
+	names, bad := r.BodyNames()
+	return bad == nil && !slices.ContainsFunc(names.names, overrides)
 }
 
 // bodyPlaces returns the indices of the sources that the application may read in the body, the described ones first. A

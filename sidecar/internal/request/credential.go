@@ -102,17 +102,18 @@ func (c *Credential) Remembered() bool { return c.Merged && c.Ordinary }
 
 // Sources are the compiled sources of one application.
 type Sources struct {
-	all       []Source
-	paths     []Template  // of all, InBody
-	cookies   []Source    // one a name
-	headers   []string    // every header with a credential; authorization always
-	queries   []string    // parameters, one a name
-	templates []pathPlace // one a template
-	protocols []string    // starts, one a start
-	basic     bool        // a source reads Basic authentication
-	named     []namedPlace
-	elsewhere carrier // where some of named are looked for
-	ignored   map[string]bool
+	all         []Source
+	paths       []Template  // of all, InBody
+	cookies     []Source    // one a name
+	headers     []string    // every header with a credential; authorization always
+	queries     []string    // parameters, one a name
+	templates   []pathPlace // one a template
+	protocols   []string    // starts, one a start
+	basic       bool        // a source reads Basic authentication
+	named       []namedPlace
+	elsewhere   carrier  // where some of named are looked for
+	foldedNames []string // of named
+	ignored     map[string]bool
 }
 
 // NewSources compiles sources. The first source that fits a value reads it. ignored are

@@ -10,16 +10,13 @@ type namedPlace struct {
 	Source
 	elsewhere carrier
 	folded    string
-	known     func() []string // folded alone
-	path      *spelled        // of a name with members: "user[token]", "/auth/token"
+	path      *spelled // of a name with members: "user[token]", "/auth/token"
 }
 
 // nameElsewhere notes the carriers in which a place is looked for beside its own. Places that need more than a name,
 // such as a header or the variables of GraphQL, are in none.
 func (s *Sources) nameElsewhere(src *Source) {
 	place := namedPlace{Source: *src, folded: FoldField(src.Name)}
-	known := []string{place.folded}
-	place.known = func() []string { return known }
 	switch {
 	case src.In == InCookie && s.ReadsQuery(foldCase(src.Name)):
 		place.elsewhere = ofMatrix
@@ -39,7 +36,12 @@ func (s *Sources) nameElsewhere(src *Source) {
 		place.path = &path
 	}
 	s.named, s.elsewhere = append(s.named, place), s.elsewhere|place.elsewhere
+	s.foldedNames = appendNew(s.foldedNames, place.folded)
 }
+
+// maxOddNames is how many names that are not plain a request may have in cookies, query and path, as each has many
+// readings.
+const maxOddNames = 2048
 
 // fromElsewhere reads the credentials that some framework takes for those of a cookie, a query parameter or a field of
 // the body in another carrier. Most parameters of such a name have nothing to do with the place, so a value that the
@@ -49,18 +51,30 @@ func (s *Sources) fromElsewhere(r *Request, path *Path, out *[]Credential) *Prob
 		return problem(400, ReasonPath, "send the session as a cookie, not in the path")
 	}
 	var bad *Problem
+	odds := 0
 	path.parameters(r, s.elsewhere, func(p parameter) {
 		if p.value == "" || p.in == ofCookies && s.ownCookie(p.name) {
 			return
 		}
+		var odd []string
+		if bad == nil && !plainName(p.name) {
+			if odds++; odds > maxOddNames {
+				bad = problem(400, p.reason(), "the request has more names with signs than any application needs")
+				return
+			}
+			odd = oddReadings(p.name, s.knownNames)
+		}
 		for i := range s.named {
 			if place := &s.named[i]; bad == nil && place.elsewhere&p.in != 0 {
-				bad = s.fromParameter(place, &p, path, out)
+				bad = s.fromParameter(place, &p, odd, path, out)
 			}
 		}
 	})
 	return bad
 }
+
+// knownNames returns the names of all places that may be elsewhere.
+func (s *Sources) knownNames() []string { return s.foldedNames }
 
 // ownCookie reports whether a cookie is one of a cookie place, in its plain form.
 func (s *Sources) ownCookie(name string) bool {
@@ -78,8 +92,10 @@ func (s *Sources) ownCookie(name string) bool {
 //
 // The path parameter of Jetty and Tomcat stays "jsessionid" where the cookie has another name, so it counts for each
 // cookie that its value fits; it passes when none does.
-func (s *Sources) fromParameter(place *namedPlace, p *parameter, path *Path, out *[]Credential) *Problem {
-	named := place.namedBy(p)
+//
+// odd are the readings of a name that is not plain.
+func (s *Sources) fromParameter(place *namedPlace, p *parameter, odd []string, path *Path, out *[]Credential) *Problem {
+	named := place.namedBy(p, odd)
 	session := place.In == InCookie && p.in == ofMatrix && !strings.Contains(p.value, "/")
 	if !named && !(session && p.isServletSession()) {
 		return nil
@@ -163,18 +179,20 @@ func (p *parameter) reason() string {
 	return ReasonPath
 }
 
-// namedBy reports whether some framework takes the parameter for the one of the place.
-func (n *namedPlace) namedBy(p *parameter) bool {
+// namedBy reports whether some framework takes the parameter for the one of the place. odd are the readings of a name
+// that is not plain.
+func (n *namedPlace) namedBy(p *parameter, odd []string) bool {
 	if n.path != nil {
 		name := spell(p.name, false)
 		return name.below(n.path)
 	}
-	for name := range (sentName{p.name, n.known}).readings {
-		if foldsTo(name, n.folded) || n.Starts && strings.HasPrefix(FoldField(name), n.folded) {
-			return true
-		}
+	reads := func(name string) bool {
+		return foldsTo(name, n.folded) || n.Starts && strings.HasPrefix(FoldField(name), n.folded)
 	}
-	return false
+	if odd == nil {
+		return reads(foldCase(p.name))
+	}
+	return slices.ContainsFunc(odd, reads)
 }
 
 // foldsTo is FoldField(name) == folded. It takes no memory for ASCII.
@@ -206,8 +224,11 @@ func (s *Source) words(value string) bool {
 
 // cookieless reports whether ASP.NET finds a session or a ticket in a path: "/(S(id))", "/(X(1)F(ticket))".
 func cookieless(raw string) (found bool) {
-	if strings.ContainsAny(raw, "(%") {
-		eachSegment(raw, func(segment, _ string) {
+	if !strings.ContainsAny(raw, "(%") {
+		return false
+	}
+	for _, text := range decodings(raw) {
+		eachSegment(text, func(segment, _ string) {
 			found = found || len(segment) > 3 && segment[0] == '(' && segment[2] == '(' && nameByte(segment[1])
 		})
 	}

@@ -69,7 +69,7 @@ func decodeEscapes(name string) string {
 // decodeMixed decodes both forms of escapes, "%6f" and "%u006f", as often as some chain of parsers might.
 func decodeMixed(s string) string {
 	for range maxDecodes {
-		d := decodeWide(decodeAgain(s))
+		d := decodeWide(decodeAgain(s), '/')
 		if d == s {
 			break
 		}
@@ -78,8 +78,8 @@ func decodeMixed(s string) string {
 	return s
 }
 
-// decodeWide decodes the escapes "%u0073", which CGI.pm and ASP read. Others stay.
-func decodeWide(s string) string {
+// decodeWide decodes the escapes "%u0073", which CGI.pm and ASP read. Others stay. slash stands for a decoded slash.
+func decodeWide(s string, slash rune) string {
 	if !strings.Contains(s, "%u") && !strings.Contains(s, "%U") {
 		return s
 	}
@@ -87,6 +87,9 @@ func decodeWide(s string) string {
 	for i := 0; i < len(s); i++ {
 		if s[i] == '%' && i+5 < len(s) && s[i+1]|0x20 == 'u' {
 			if r, err := strconv.ParseUint(s[i+2:i+6], 16, 16); err == nil {
+				if r == '/' || r == '\\' && slash != '/' {
+					r = uint64(slash)
+				}
 				b.WriteRune(rune(r))
 				i += 5
 				continue

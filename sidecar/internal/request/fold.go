@@ -39,22 +39,25 @@ func checkPath(s string) (escapedSlash, ok bool) {
 	return escapedSlash, true
 }
 
-// decodings returns a text as it is and after one, two and more decodings, up to maxDecodes, and after all of them. An
-// escaped slash is the mark of soft slashes then. Each is what some program reads: "%25ed" is "%ed" for most, and no
-// text any more for one that decodes again.
+// decodings returns a text as it is, after one decoding, after two, and after all of them, without those that are equal.
+// Each is what some program reads: "%25ed" is "%ed" for most, and no text any more for one that decodes again. From the
+// second on, "%u0065" counts too; as sent, it is bad in a path. An escaped slash is the mark of soft slashes then.
 func decodings(s string) []string {
 	list := []string{s}
-	for len(list) <= maxDecodes && strings.Contains(s, "%") {
-		d := decodeMarked(s)
-		if d == s {
-			return list
+	if !strings.Contains(s, "%") {
+		return list
+	}
+	once := decodeMarked(s)
+	twice := decodeMarked(decodeWide(once, softSlash))
+	last := twice
+	for range maxDecodes {
+		d, ok := collapse(decodeWide(last, softSlash))
+		if !ok || d == last {
+			break
 		}
-		list, s = append(list, d), d
+		last = d
 	}
-	if d, ok := collapse(s); ok && d != s {
-		list = append(list, d)
-	}
-	return list
+	return appendNew(appendNew(appendNew(list, once), twice), last)
 }
 
 // decodeMarked is decodeOnce with marks for slashes.
@@ -77,12 +80,6 @@ func decodeMarked(s string) string {
 		out, i = append(out, c), i+2
 	}
 	return string(out)
-}
-
-// lastText returns the last of some decodings. Whoever decodes so often may take bytes that are no text, so they stand
-// for a character of the segment.
-func lastText(decodings []string) string {
-	return strings.ToValidUTF8(decodings[len(decodings)-1], "\ufffd")
 }
 
 // collapse decodes escapes until none is left. It refuses control characters. The order of

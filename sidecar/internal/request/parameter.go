@@ -44,7 +44,15 @@ func (r *Request) parameters(in carrier, f func(parameter)) {
 	if in&ofQuery != 0 && r.Query != "" {
 		eachPair(r.Query, func(name, value string) { f(parameter{ofQuery, name, value}) })
 	}
-	inPath(r.Path, in, f)
+	switch {
+	case in&(ofMatrix|ofSegments) == 0:
+	case !strings.Contains(r.Path, "%"):
+		inPath(r.Path, in, f)
+	default:
+		for _, text := range decodings(r.Path) {
+			inPath(text, in, f)
+		}
+	}
 }
 
 // parameters calls f with each parameter of the carriers, also with those in routes of the path that the query names:
@@ -56,31 +64,25 @@ func (p *Path) parameters(r *Request, in carrier, f func(parameter)) {
 	}
 }
 
-// inPath calls f with each parameter of a path in the carriers.
-func inPath(raw string, in carrier, f func(parameter)) {
-	if in&ofMatrix != 0 && strings.ContainsAny(raw, ";%") {
-		eachSegment(raw, func(_, matrix string) {
+// inPath calls f with each parameter of a decoded path in the carriers.
+func inPath(text string, in carrier, f func(parameter)) {
+	if in&ofMatrix != 0 && strings.Contains(text, ";") {
+		eachSegment(text, func(_, matrix string) {
 			for pair := range strings.FieldsFuncSeq(matrix, endsMatrix) {
 				name, value := cutPair(pair)
 				f(parameter{ofMatrix, name, value})
 			}
 		})
-		inLongMatrix(raw, f)
+		inLongMatrix(text, f)
 	}
 	if in&ofSegments != 0 {
-		inSegments(raw, f)
+		inSegments(text, f)
 	}
 }
 
 // inSegments calls f with each segment and the one behind it. Only some routers cut off what follows a semicolon, and
 // for ThinkPHP the name begins behind the last sign in its segment.
-func inSegments(raw string, f func(parameter)) {
-	for _, text := range decodings(raw) {
-		inDecoded(text, f)
-	}
-}
-
-func inDecoded(text string, f func(parameter)) {
+func inSegments(text string, f func(parameter)) {
 	name := ""
 	for value := range strings.FieldsFuncSeq(text, separates) {
 		if name != "" && plainName(name) && plainName(value) && !strings.Contains(name, "-") {
@@ -112,8 +114,8 @@ func several(text, other string) (list []string) {
 
 // inLongMatrix calls f with the parameters behind the first semicolon of a path that reach beyond its segment: all of
 // them are the query for Fastify 4 (useSemicolonDelimiter).
-func inLongMatrix(raw string, f func(parameter)) {
-	_, query, _ := strings.Cut(decodedPath(raw), ";")
+func inLongMatrix(text string, f func(parameter)) {
+	_, query, _ := strings.Cut(text, ";")
 	end := strings.IndexFunc(query, separates)
 	if end < 0 {
 		return
@@ -128,9 +130,9 @@ func inLongMatrix(raw string, f func(parameter)) {
 // endsMatrix reports whether a character ends a parameter of a segment. Fastify 4 splits at "&".
 func endsMatrix(c rune) bool { return c == ';' || c == ',' || c == '&' }
 
-// eachSegment calls f with the segments of a raw path, decoded, and what follows their first semicolon.
-func eachSegment(raw string, f func(segment, matrix string)) {
-	for segment := range strings.FieldsFuncSeq(decodedPath(raw), separates) {
+// eachSegment calls f with the segments of a decoded path, and what follows their first semicolon.
+func eachSegment(text string, f func(segment, matrix string)) {
+	for segment := range strings.FieldsFuncSeq(text, separates) {
 		segment, matrix, _ := strings.Cut(segment, ";")
 		f(segment, matrix)
 	}
@@ -143,14 +145,6 @@ func lastWord(text string) string {
 		i--
 	}
 	return text[i:]
-}
-
-// decodedPath is a path or a route without escapes. The path of a request has no control characters, but a route may.
-func decodedPath(raw string) string {
-	if text, ok := collapse(raw); ok {
-		return text
-	}
-	return decodeAgain(raw)
 }
 
 // eachPair calls f with every name and value of a query, as sent. A semicolon ends a parameter for some.
@@ -308,7 +302,7 @@ func (p *parameter) values() []string {
 		once, _ := decodeOnce(form, nil)
 		add(once)
 		add(decodeAgain(form))
-		add(decodeWide(form))
+		add(decodeWide(form, '/'))
 		add(decodeMixed(form))
 		add(decodeMixed(p.value))
 		if strings.Contains(p.value, `\`) {

@@ -17,7 +17,7 @@ const maxPath = 60 << 10
 // it knows how it may be read. A [Template] is matched against all combinations.
 type Path struct {
 	pieces []piece
-	routes []route // that parameters of the query name: see Path.Route
+	routes []route // that parameters of the query name: see Path.Route; and what else the path is after fewer decodings
 	room   int     // how many bytes of routes may follow
 	dots   bool    // a piece may be read as a dot segment
 	slash  bool    // an escape of a slash or backslash was sent
@@ -31,7 +31,7 @@ type piece struct {
 	text   string   // the whole text, where it is no word
 	soft   bool     // the separator before it may also be a character of the segment
 	open   bool     // a router may drop what follows the name, up to the end of the segment
-	words  []string // letters and digits of the whole segment, for some routers its name; at its first piece only
+	words  string   // letters and digits of the whole segment, for some routers its name; at its first piece only
 	blank  bool     // a router may read nothing here
 	preset bool     // the same, as the name is what the router puts in when there is none
 	dots   bool     // a router may go up here, by a compatibility form of "..", or begin again (Astro)
@@ -59,10 +59,17 @@ func ReadPath(raw string) (Path, *Problem) {
 			"the path contains characters, escapes or dot segments that are not allowed")
 	}
 	p := Path{slash: slash, room: maxRoutes}
-	if _, query, found := strings.Cut(lastText(read), "?"); found {
-		p.query = strings.ReplaceAll(query, string(softSlash), "/")
+	for i, text := range read {
+		if _, query, found := strings.Cut(text, "?"); found {
+			p.query += "&" + strings.ReplaceAll(query, string(softSlash), "/")
+		}
+		if i < len(read)-1 && i > 0 {
+			r := route{after: root}
+			r.split(text[1:])
+			p.routes = append(p.routes, r)
+		}
 	}
-	p.split(text[1:])
+	p.split(read[len(read)-1][1:])
 	return p, nil
 }
 
@@ -104,7 +111,7 @@ func hasDotSegment(text string) bool {
 // separates reports whether some router reads r, in decoded text, as a slash. ThinkPHP (Route.check) reads "|" so.
 func separates(r rune) bool { return r == '/' || r == softSlash || r == '|' }
 
-// split reads the pieces of text with escapes.
+// split reads the pieces of decoded text. What is no text stands for a character.
 func (p *Path) split(text string) {
 	p.pieces = make([]piece, 0, 1+strings.Count(text, "/"))
 	for segment := range strings.SplitSeq(text, "/") {
@@ -118,11 +125,7 @@ func (p *Path) split(text string) {
 // bracket: Users(7) is Users/7. Shopware 5 and Zend Framework 1 keep the letters and digits of the segment.
 func (p *Path) addSegment(text string) {
 	first, soft := len(p.pieces), false
-	read := []string{text}
-	if strings.Contains(text, "%") {
-		read = decodings(text)
-	}
-	for rest := foldForms(lastText(read)); ; soft = true {
+	for rest := foldForms(strings.ToValidUTF8(text, "\ufffd")); ; soft = true {
 		i := strings.IndexFunc(rest, separates)
 		key := strings.IndexByte(rest, '(')
 		if opens := key > 0 && (i < 0 || key < i); opens {
@@ -137,10 +140,8 @@ func (p *Path) addSegment(text string) {
 		}
 		p.pieces, rest = append(p.pieces, readPiece(rest[:i], soft)), rest[i+1:]
 	}
-	for _, text := range read {
-		if soft || len(read) > 1 || !ascii(text) || strings.ContainsAny(text, ";#?") {
-			p.pieces[first].words = appendNew(p.pieces[first].words, onlyWords(text))
-		}
+	if soft || !ascii(text) || strings.ContainsAny(text, ";#?%") {
+		p.pieces[first].words = onlyWords(text)
 	}
 }
 
@@ -299,5 +300,5 @@ func (p *Path) Query(raw string) string {
 	if p.query == "" {
 		return raw
 	}
-	return strings.Trim(raw+"&"+strings.ReplaceAll(p.query, "%", "%25"), "&")
+	return strings.Trim(raw+"&"+strings.ReplaceAll(strings.Trim(p.query, "&"), "%", "%25"), "&")
 }

@@ -149,7 +149,8 @@ func TestManyReadings(t *testing.T) {
 // TestRequestQuery: what follows a decoded question mark counts as query too.
 func TestRequestQuery(t *testing.T) {
 	for path, want := range map[string]string{
-		"/a": "q=1", "/a%3Fb=2/c": "q=1&b=2/c", "/a%253Fb%252Fc%2526d": "q=1&b/c&d", "/a%3F": "q=1", "/a%3F%2525": "q=1&%25",
+		"/a": "q=1", "/a%3Fb=2/c": "q=1&b=2/c", "/a%253Fb%252Fc%2526d": "q=1&b/c&d", "/a%3F": "q=1",
+		"/a%253Fb%2526c": "q=1&b&c", "/a%3F%2525": "q=1&%2525&%25",
 	} {
 		p, bad := request.ReadPath(path)
 		if bad != nil {

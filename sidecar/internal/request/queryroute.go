@@ -22,6 +22,7 @@ const (
 	anyObject                  // each, as a step from an object of the path (Zope)
 	rootOrFront                // the root, or the folder of a front controller: the value may be a word of a search
 	onlyFront                  // the folder of a front controller
+	root                       // the root: it is the path itself
 )
 
 // routeKey says how some router takes the value of a parameter for the path, whatever the path is.
@@ -153,7 +154,7 @@ func (p *Path) Route(r *Request, write bool, routers *Routers) *Problem {
 		if own || q.in != ofQuery {
 			return
 		}
-		name, value := unescapeForm(q.name), decodeWide(unescapeForm(q.value))
+		name, value := unescapeForm(q.name), decodeWide(unescapeForm(q.value), '/')
 		if text, after := routeInName(name, value); text != "" {
 			p.addRoute(text, after)
 		}
@@ -205,23 +206,24 @@ func (p *Path) addErrorPage(query string) {
 func (p *Path) addKnown(key routeKey, values []string) {
 	var texts []string
 	for _, value := range values {
-		texts = appendNew(texts, value)
-		texts = appendNew(texts, strings.Map(routeRune, value))
-		if key.own {
-			texts = appendNew(texts, strings.ReplaceAll(value, ".", "/"))
+		for _, text := range decodings(strings.ReplaceAll(value, `\`, string(softSlash))) {
+			texts = appendNew(appendNew(texts, text), strings.Map(routeRune, text))
+			if key.own {
+				texts = appendNew(texts, strings.ReplaceAll(text, ".", "/"))
+			}
 		}
 	}
 	for _, text := range texts {
 		after := rootOrFront
-		if key.own || key.only || strings.ContainsAny(text, "/|") {
+		if key.own || key.only || strings.ContainsFunc(text, separates) {
 			after = anyFolder
 		}
 		switch {
 		case text == "":
 		case key.under != "":
-			p.addRoute(key.under+"/"+strings.TrimLeft(text, `/\`), after)
+			p.add(key.under+"/"+strings.TrimLeft(text, "/"+string(softSlash)), after)
 		default:
-			p.addRoute(text, after)
+			p.add(text, after)
 		}
 	}
 }
@@ -230,18 +232,24 @@ func (p *Path) addKnown(key routeKey, values []string) {
 // query names less.
 const maxRoutes = 8 * maxPath
 
+// addRoute adds a route in each decoding.
 func (p *Path) addRoute(text string, after follows) {
-	text = decodeWide(text)
+	for _, text := range decodings(strings.ReplaceAll(decodeWide(text, '/'), `\`, string(softSlash))) {
+		p.add(text, after)
+	}
+}
+
+func (p *Path) add(text string, after follows) {
 	if p.room -= len(text); p.room >= 0 {
 		r := route{after: after, text: text}
-		r.split(strings.TrimLeft(strings.ReplaceAll(text, `\`, string(softSlash)), "/"))
+		r.split(strings.TrimLeft(text, "/"))
 		p.routes = append(p.routes, r)
 	}
 }
 
 // routeRune drops what OpenCart drops from a route.
 func routeRune(r rune) rune {
-	if r == '/' || r < utf8.RuneSelf && nameByte(byte(r)) {
+	if separates(r) && r != '|' || r < utf8.RuneSelf && nameByte(byte(r)) {
 		return r
 	}
 	return -1

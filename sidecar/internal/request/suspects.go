@@ -96,7 +96,7 @@ func secretValue(v string) bool {
 	if len(v) > 4096 {
 		v = v[:4096]
 	}
-	if strings.HasPrefix(v, "eyJ") && strings.Count(v, ".") == 2 {
+	if looksLikeJWT(v) {
 		return true
 	}
 	return len(v) >= 20 && strings.IndexFunc(v, notOfToken) < 0 && strings.ContainsAny(v, "0123456789") &&

@@ -36,7 +36,8 @@ func NewTemplate(path string) Template {
 			continue
 		}
 		var p Path
-		p.split(strings.ReplaceAll(seg, `\`, string(softSlash)))
+		read := decodings(strings.ReplaceAll(seg, `\`, string(softSlash)))
+		p.split(read[len(read)-1])
 		for _, s := range p.pieces {
 			if s.name != "" {
 				t.names = append(t.names, s.name)
@@ -86,6 +87,11 @@ func (t Template) Covers(p *Path) bool { return t.match(p, true) }
 func (t Template) Matches(p *Path) bool { return t.match(p, false) }
 
 func (t Template) match(p *Path, below bool) bool {
+	return t.matchOne(p, below) ||
+		slices.ContainsFunc(p.routes, func(r route) bool { return r.after == root && t.matchOne(&r.Path, below) })
+}
+
+func (t Template) matchOne(p *Path, below bool) bool {
 	return t.walk(p.pieces, p.dots, 1, below).at >= 0 || t.spelled(p.pieces, below) || t.index > 0 && t.inFolder(p)
 }
 
@@ -140,6 +146,8 @@ func (t Template) routedTo(p *Path, below bool) bool {
 	return slices.ContainsFunc(p.routes, func(r route) bool {
 		var from uint64
 		switch r.after {
+		case root:
+			from = 1
 		case anyObject:
 			from = w.seen
 		case anyFolder:
@@ -275,8 +283,7 @@ func (t Template) step(from uint64, s *piece) (ends, open uint64) {
 
 // hasWords reports whether the whole segment of s has the letters and digits of a name.
 func (s *piece) hasWords(name string) bool {
-	return len(s.words) > 0 && !strings.Contains(name, starts) &&
-		slices.ContainsFunc(s.words, func(words string) bool { return sameWords(words, name) })
+	return s.words != "" && !strings.Contains(name, starts) && sameWords(s.words, name)
 }
 
 func (s *piece) is(name string) bool {
