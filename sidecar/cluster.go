@@ -176,8 +176,13 @@ func (s *Server) openCluster(context.Context) (err error) {
 		return nil
 	}
 	s.limits = &limit.Group{}
+	rates, err := limit.New()
+	if err != nil {
+		return err
+	}
+	notes := &edgeNotes{write: recordApp(s.store), rates: rates, now: s.opts.Now}
 	s.core, err = cluster.New(cluster.Options{
-		Name: c.Name, Store: s.store, Messages: s.log, Directory: s.store, Note: s.noteOfEdge,
+		Name: c.Name, Store: s.store, Messages: s.log, Directory: s.store, Note: notes.note,
 		Policies: s.policies, Bundle: s.policyBundle,
 		Cut:     func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
 		Lost:    func(ctx context.Context) { s.authz.CutAll(ctx) },

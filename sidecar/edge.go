@@ -17,6 +17,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/cluster"
+	"github.com/scimward/scimward/sidecar/internal/limit"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
@@ -73,8 +74,22 @@ func (s *Server) tellCore(ctx context.Context, r *appRecord) error {
 	return s.edge.Note(ctx, r.Tenant, b)
 }
 
-// noteOfEdge writes a record of an edge to the audit trail. An edge can say only what it sees itself.
-func (s *Server) noteOfEdge(ctx context.Context, b json.RawMessage) error {
+// edgeNotes writes the records of edges to the audit trail. Each edge has a rate of its own; one that does not keep it
+// must not fill the disks of all cores.
+type edgeNotes struct {
+	write func(context.Context, *appRecord) error
+	rates *limit.Buckets
+	now   func() time.Time
+}
+
+// Of all edges, for a tenant and core: ten edges that write as much as they may.
+const (
+	notesRate  = 10 * trailRate
+	notesBurst = 10 * trailBurst
+)
+
+// note writes a record of an edge. An edge can say only what it sees itself.
+func (n *edgeNotes) note(ctx context.Context, b json.RawMessage) error {
 	var r appRecord
 	if err := json.Unmarshal(b, &r); err != nil {
 		return fmt.Errorf("%w: %w", cluster.ErrNote, err)
@@ -82,8 +97,11 @@ func (s *Server) noteOfEdge(ctx context.Context, b json.RawMessage) error {
 	if !slices.Contains([]string{actionExemptUsed, actionLocalWrite}, r.Cause.Action) || len(b) > maxNote {
 		return cluster.ErrNote
 	}
+	if n.rates.Take(r.Tenant, notesRate, notesBurst, n.now()) > 0 {
+		return fmt.Errorf("%w now: edges write more than %d a second of the tenant", cluster.ErrNote, notesRate)
+	}
 	r.Cause.Actor, r.Cause.Decision = "system", "configuration"
-	return recordApp(s.store)(ctx, &r)
+	return n.write(ctx, &r)
 }
 
 const maxNote = 16 << 10 // bytes of a record
