@@ -39,7 +39,7 @@ func checkPath(s string) (escapedSlash, ok bool) {
 	return escapedSlash, true
 }
 
-// decodings returns a text as it is, after one decoding, after two, and after all of them, without those that are equal.
+// decodings returns a text as it is, after one decoding, after two and after all of them, without those that are equal.
 // Each is what some program reads: "%25ed" is "%ed" for most, and no text any more for one that decodes again. From the
 // second on, "%u0065" counts too; as sent, it is bad in a path. An escaped slash is the mark of soft slashes then.
 func decodings(s string) []string {
