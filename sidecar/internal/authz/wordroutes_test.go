@@ -30,6 +30,7 @@ func TestWordsOfARoute(t *testing.T) {
 		app.LocalWrites = []authz.LocalWrite{
 			{Path: "/users/edit-profile"},
 			{Path: "/users/enable2fa"},
+			{Path: "/users/base64"},
 			{Path: "/account/edit"},
 			{Path: "/wizard*"},
 			{Path: "/_app/remote/{hash}/updateEmail"},
@@ -100,6 +101,10 @@ func TestWordsOfARoute(t *testing.T) {
 		refused("behind a field", local, post("/api%252fme%252femail%252f%25ff")),
 		refused("behind a path place", request.ReasonPath, get("/feed%252flocked%252f%25ff")),
 		refused("behind a query in the path", locked, get("/x%253ftoken=locked%2526a=%25ff")),
+		refused("an escape that a router does not decode", local, post("/users/base%64")),
+		refused("the same with a suffix", local, post("/users/base%64.html")),
+		refused("three decodings before a control character", request.ReasonPath, post("/users%25252fbase64%25252f%25u00252501")),
+		refused("a control character in Basic", request.ReasonCredential, basic("eDphAC4=")),
 		refused("%u behind a decoding", local, post("/users/%25u0065dit-profile")),
 		refused("a slash in %u", local, post("/users%25u002fedit-profile")),
 		refused("the same of a path place", request.ReasonPath, get("/feed%25u002flocked")),

@@ -54,7 +54,7 @@ func (s *Sources) ignore(scheme, rest string, out *[]Credential) *Problem {
 	var halves []string
 	if scheme == "basic" {
 		user, password, ok := basicHalves(rest)
-		if !ok {
+		if !ok || hasControl(user+password) { // where they end the value for PHP
 			return problem(400, ReasonCredential, notBasic)
 		}
 		halves = append(strings.Split(password, ":"), user, password) // GitLab and GitHub take a token as either

@@ -51,8 +51,13 @@ func decodings(s string) []string {
 	twice := decodeMarked(decodeWide(once, softSlash))
 	last := twice
 	for range maxDecodes {
-		d, ok := collapse(decodeWide(last, softSlash))
-		if !ok || d == last {
+		d := decodeWide(last, softSlash)
+		if all, ok := collapse(d); ok {
+			d = all
+		} else {
+			d = decodeMarked(d)
+		}
+		if d == last {
 			break
 		}
 		last = d

@@ -63,7 +63,7 @@ func ReadPath(raw string) (Path, *Problem) {
 		if _, query, found := strings.Cut(text, "?"); found {
 			p.query += "&" + strings.ReplaceAll(query, string(softSlash), "/")
 		}
-		if i < len(read)-1 && i > 0 {
+		if i < len(read)-1 {
 			r := route{after: root}
 			r.split(text[1:])
 			p.routes = append(p.routes, r)
