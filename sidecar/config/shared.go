@@ -165,7 +165,11 @@ func (s *Subject) passes() string {
 	case slices.Contains(headers.Gateways(), s.Header):
 		return ""
 	case s.Header == "authorization":
-		return authorizationPlace + strings.TrimSpace(strings.ToLower(s.Scheme)+" "+s.Basic)
+		if s.Basic == "" {
+			return authorizationPlace + strings.ToLower(s.Scheme)
+		}
+		// A half that no source fits passes beside the other, so what fits counts too.
+		return authorizationPlace + strings.Join(strings.Fields(strings.ToLower(s.Scheme)+" "+s.Basic+" "+s.Is+" "+s.Prefix), " ")
 	case s.Header != "":
 		return "header " + s.Header
 	case s.Cookie != "":

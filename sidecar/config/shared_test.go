@@ -102,7 +102,8 @@ tenants:
 		{own + ", " + basic, "3000", own, "apps[1].subjects"},        // which ignores it
 		{own + ", " + whole, "3000", own, "apps[1].subjects"},
 		{own + ", " + basic + ", " + password, "3000", own + ", " + basic, "apps[1].subjects"}, // it reads the other half
-		{own + ", " + bearer, "3000", own, ""},                                                 // which refuses it
+		{own + ", " + basic, "3000", own + ", " + strings.Replace(basic, "is:", "prefix: a_, is:", 1), "apps[0].subjects"},
+		{own + ", " + bearer, "3000", own, ""}, // which refuses it
 	} {
 		ignores := "ignore_schemes: [Basic]"
 		if strings.Contains(row.api, "scheme: basic") {
