@@ -169,7 +169,8 @@ func (s *Subject) passes() string {
 			return authorizationPlace + strings.ToLower(s.Scheme)
 		}
 		// A half that no source fits passes beside the other, so what fits counts too.
-		return authorizationPlace + strings.Join(strings.Fields(strings.ToLower(s.Scheme)+" "+s.Basic+" "+s.Is+" "+s.Prefix), " ")
+		fits := strings.Fields(strings.ToLower(s.Scheme) + " " + s.Basic + " " + s.Is + " " + s.Prefix)
+		return authorizationPlace + strings.Join(fits, " ")
 	case s.Header != "":
 		return "header " + s.Header
 	case s.Cookie != "":
