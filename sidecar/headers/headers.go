@@ -113,14 +113,22 @@ func family(prefix string, rest ...string) []string {
 	return out
 }
 
-// Override returns the headers that replace the method or the path of a request in
+// Override returns the headers that replace the method, the path or the credential of a request in
 // some frameworks, or its session or charset in ASP.NET. The authorizer refuses requests that carry one.
 func Override() []string {
 	return []string{
 		"x-method", "x-http-method", "x-http-method-override", "x-method-override",
 		"x-original-url", "x-original-uri", "x-original-method", "x-rewrite-url",
 		"x-forwarded-uri", "x-forwarded-path", "x-forwarded-method", "x-forwarded-prefix",
-		"x-script-name", // the ReverseProxied middleware of Flask applications cuts it off the path
+		"x-script-name",            // the ReverseProxied middleware of Flask applications cuts it off the path
+		"x-vhm-root", "x-vhm-host", // Pyramid and Zope put it before the path
+		"x-traversal-path", "x-forwarded-script-name", // Plack::Middleware::ReverseProxyPath
+		// Symfony's ServerBag makes Authorization of them, and so Laravel, Drupal and Shopware do.
+		"php-auth-user", "php-auth-pw", "php-auth-digest",
+		"xauthorization", // Nextcloud, ownCloud: OC::handleAuthHeaders
+		// grpc-gateway passes them on as the metadata that interceptors read.
+		"grpc-metadata-authorization", "grpc-metadata-cookie", "grpc-metadata-token",
+		"grpc-metadata-grpcgateway-authorization", "grpc-metadata-grpcgateway-cookie",
 		// System.Web: CookielessHelperClass reads the session and the ticket of forms authentication there,
 		// HttpRequest.GetEncodingFromHeaders the charset in which it decodes query and form.
 		"aspfiltersessionid", "x-up-devcap-post-charset",

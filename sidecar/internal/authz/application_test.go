@@ -74,7 +74,9 @@ func TestAppPaths(t *testing.T) {
 	for _, h := range []string{
 		"x-method", "x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-original-uri",
 		"x-rewrite-url", "x-forwarded-uri", "x-forwarded-path", "x-original-method", "x-forwarded-method", "x-forwarded-prefix",
-		"x-script-name",
+		"x-script-name", "x-vhm-root", "x-traversal-path", "x-forwarded-script-name",
+		"php-auth-user", "php-auth-pw", "php-auth-digest", "xauthorization",
+		"grpc-metadata-authorization", "grpc-metadata-cookie", "grpc-metadata-token", "grpc-metadata-grpcgateway-cookie",
 	} {
 		run(t, []row{{h, appReq("GET", "/", header(h, "/api/users")), 400, authz.ReasonOverride}})
 	}

@@ -26,15 +26,10 @@ func (a *Authorizer) identify(
 	}
 	var caller, claimed Caller
 	var unknown *request.Credential
+	withBasic := false // a half of Basic authentication proves the caller
 	for i := range found {
 		c := &found[i]
-		owner, d := a.ownerOf(ctx, r, p, c)
-		if d == nil && ctx.Err() != nil {
-			d = overdue()
-		}
-		if d == nil && owner.Known() && !c.Remembered() {
-			d = a.denyLocked(r.Tenant, p, c, &owner)
-		}
+		owner, d := a.unlockedOwner(ctx, r, p, c)
 		switch {
 		case d != nil:
 			return Caller{}, nil, d
@@ -42,30 +37,62 @@ func (a *Authorizer) identify(
 			// It passes as a request without a credential.
 		case !owner.Known():
 			unknown = c
-		case p.subjects[c.Source].Kind == SourceUserName:
-			// A typed name proves nothing: it neither identifies the user nor contradicts another.
+		case p.subjects[c.Source].Kind != SourceUserName:
+			// See below.
+		// A typed name proves nothing: it neither identifies the user nor contradicts another.
+		case c.In == request.InBasic:
 			// Basic authentication is on every request, and the application judges the password. So the name is
 			// the caller for locks, streams and the directory.
-			if c.In == request.InBasic {
-				claimed, claimed.Claimed = owner, true
-			} else {
-				owner.Claimed = c.Merged
-				typed = append(typed, owner)
-			}
-		case !caller.Known():
-			caller = owner
+			claimed, claimed.Claimed = owner, true
 		default:
+			owner.Claimed = c.Merged
+			typed = append(typed, owner)
+		}
+		switch {
+		case !owner.Known() || p.subjects[c.Source].Kind == SourceUserName:
+		case !caller.Known():
+			caller, withBasic = owner, c.In == request.InBasic
+		default:
+			withBasic = withBasic || c.In == request.InBasic
 			if d := a.denyTwoUsers(ctx, r.Tenant, &caller.Subject, &owner.Subject); d != nil {
 				return Caller{}, nil, d
 			}
 			caller = caller.merge(&owner)
 		}
 	}
-	proved := caller.Known()
-	if !proved {
-		caller = claimed
+	if !caller.Known() {
+		return claimed, typed, p.denyAnonymous(false, unknown)
 	}
-	return caller, typed, p.denyAnonymous(proved, unknown)
+	if d := a.denyStranger(ctx, r.Tenant, p, &claimed, withBasic); d != nil {
+		return Caller{}, nil, d
+	}
+	return caller, typed, p.denyAnonymous(true, unknown)
+}
+
+// unlockedOwner is ownerOf, and denies an owner who is locked.
+func (a *Authorizer) unlockedOwner(
+	ctx context.Context, r *request.Request, p *app, c *request.Credential,
+) (Caller, *Decision) {
+	owner, d := a.ownerOf(ctx, r, p, c)
+	if d == nil && ctx.Err() != nil {
+		d = overdue()
+	}
+	if d == nil && owner.Known() && !c.Remembered() {
+		d = a.denyLocked(r.Tenant, p, c, &owner)
+	}
+	return owner, d
+}
+
+// denyStranger denies the user name of Basic authentication beside another credential as it is denied alone: the
+// application may sign in anew, whatever the other one says. Where the password is the credential, the name is any.
+func (a *Authorizer) denyStranger(
+	ctx context.Context, tenant string, p *app, claimed *Caller, withBasic bool,
+) *Decision {
+	if withBasic {
+		return nil
+	}
+	_, d := a.denyUnprovisioned(ctx, tenant, p, claimed, OutcomeExempt)
+	return d
 }
 
 // unauthorized adds the application's challenge to a 401.

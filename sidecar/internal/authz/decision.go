@@ -195,7 +195,7 @@ func denyMethod(allowed ...string) *Decision {
 // denyOverride denies what replaces the method or the path in some frameworks.
 func denyOverride(what string) *Decision {
 	return deny(http.StatusBadRequest, ReasonOverride,
-		what+" that override the method, the path, the session or the charset are refused: send the method itself")
+		what+" that override the method, the path, a credential or the charset are refused: send what they stand for itself")
 }
 
 // denyProblem turns what package request found into a denial; nil stays nil.

@@ -189,6 +189,40 @@ func TestExemptOnLocalWrites(t *testing.T) {
 	}
 }
 
+// TestStrangerBesideAnother: an application may sign in the user name of Basic authentication anew, whatever the other
+// credential of the request says. So the directory must know it too, unless the password is the credential.
+func TestStrangerBesideAnother(t *testing.T) {
+	k := newKit(t, func(o *authz.Options) {
+		o.Identifier, o.Directory = ownName{}, directory{"alice": true}
+		app := o.Tenants["acme"].Apps["app"]
+		app.IgnoreSchemes = nil
+		app.Subjects = append(app.Subjects,
+			authz.SubjectSource{
+				Kind: authz.SourceUserName, Source: request.Source{In: request.InBasic, Name: request.BasicUser},
+			},
+			authz.SubjectSource{
+				Kind: authz.SourceOpaque, Source: request.Source{In: request.InBasic, Name: request.BasicPassword, Prefix: "ali"},
+			},
+		)
+		o.Tenants["acme"].Apps["app"] = app
+	})
+	session := cookie("session=alice")
+	for name, row := range map[string]struct {
+		req    request.Request
+		reason string
+	}{
+		"known beside another":       {appReq("GET", "/", session, basic("alice:x")), authz.ReasonAllowed},
+		"stranger beside another":    {appReq("GET", "/", session, basic("\u00e4lice:x")), authz.ReasonUnprovisioned},
+		"stranger alone":             {appReq("GET", "/", basic("\u00e4lice:x")), authz.ReasonUnprovisioned},
+		"the password is the proof":  {appReq("GET", "/", basic("x-token-auth:alice")), authz.ReasonAllowed},
+		"another beside the session": {appReq("GET", "/", session, basic("x-token-auth:alice")), authz.ReasonAllowed},
+	} {
+		if d := k.Decide(t.Context(), row.req); d.Reason != row.reason {
+			t.Errorf("%s: %s (%s), want %s", name, d.Reason, d.Detail, row.reason)
+		}
+	}
+}
+
 // ownName is an application whose credentials are names.
 type ownName struct{}
 
