@@ -43,6 +43,16 @@ type Routers struct {
 // controller keeps the query, whose parameter then replaces the path ("index.php?q=$1" with QSA). Parameters for an
 // address to return to, such as "next", are none.
 func NewRouters(own []string) *Routers {
+	if len(own) == 0 {
+		return commonRouters // there may be a thousand applications
+	}
+	return newRouters(own)
+}
+
+//nolint:gochecknoglobals // never changes
+var commonRouters = newRouters(nil)
+
+func newRouters(own []string) *Routers {
 	whole := routeKey{only: true}
 	rs := &Routers{keys: map[string]routeKey{
 		"rest_route":   {under: "wp-json", only: true}, // WordPress, wp-includes/rest-api.php: rest_api_loaded
