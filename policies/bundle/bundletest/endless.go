@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Endless is a rule `endless` that looks for a key that consists of the same text 2⁵⁰ times, each in an array of two.
+// Endless is a rule `endless` that looks for a key with the same text in it 2⁵⁰ times, each in an array of two.
 // The engine compares it with an equal one in one step, and calls no builtin. A test that evaluates it does so in a
 // child.
 func Endless() string {

@@ -38,13 +38,13 @@ func (a *Authorizer) identify(
 		case !owner.Known():
 			unknown = c
 		case p.subjects[c.Source].Kind != SourceUserName:
-			// See below.
-		// A typed name proves nothing: it neither identifies the user nor contradicts another.
+			// It proves who the caller is: the next switch takes it.
 		case c.In == request.InBasic:
-			// Basic authentication is on every request, and the application judges the password. So the name is
-			// the caller for locks, streams and the directory.
+			// A typed name proves nothing: it neither identifies the user nor contradicts another. But Basic
+			// authentication is on every request, and the application judges the password. So the name is the caller
+			// for locks, streams and the directory.
 			claimed, claimed.Claimed = owner, true
-		default:
+		default: // typed into a sign-in
 			owner.Claimed = c.Merged
 			typed = append(typed, owner)
 		}

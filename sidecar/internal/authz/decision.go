@@ -192,10 +192,10 @@ func denyMethod(allowed ...string) *Decision {
 	return d
 }
 
-// denyOverride denies what replaces the method or the path in some frameworks.
+// denyOverride denies what replaces the method, the path or the credential in some frameworks.
 func denyOverride(what string) *Decision {
 	return deny(http.StatusBadRequest, ReasonOverride,
-		what+" that override the method, the path, a credential or the charset are refused: send what they stand for itself")
+		what+" that override the method, the path, a credential or the charset are refused: send the request without them")
 }
 
 // denyProblem turns what package request found into a denial; nil stays nil.
