@@ -230,9 +230,10 @@ type LocalWrite struct {
 	// star at the end, "/graphql*", covers every segment that starts so, as
 	// routers match by the start of the path (re_path("^graphql") of Django). No star and no brace may stand before it
 	// in the segment. An index page or action, "/admin/index.php" or "/settings/index", covers the path of its folder
-	// too, and segments named index, default or faces may be left out of a path ("/faces/profile.xhtml" of JSF). It
-	// does not cover an index page with a parameter: where "/settings/7" runs "/settings/index" (Razor Pages,
-	// CodeIgniter 4), list "/settings/{id}". Signs between letters and digits make no difference: "/users/edit-profile"
+	// too, and segments named index, default, frontend or faces may be left out of a path ("/faces/profile.xhtml" of
+	// JSF). It does not cover an index page with a parameter: where "/settings/7" runs "/settings/index" (Razor
+	// Pages, CodeIgniter 4), list "/settings/{id}". Signs between letters and digits make no difference, nor do
+	// letters beyond ASCII beside others, as some routers drop them: "/users/edit-profile"
 	// also covers edit_profile and editProfile. List every name that a version or namespace has: "/rest/api/latest"
 	// beside "/rest/api/2" of Jira, and "/*/updateEmail" too where Struts finds an action below each folder.
 	// A route in the body does not count: list the paths of batch endpoints too, such as
